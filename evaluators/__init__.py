@@ -1,0 +1,1 @@
+"""Says how good a candidate is: data, staged evaluation, costs, training."""

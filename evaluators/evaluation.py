@@ -1,0 +1,158 @@
+"""What goes into an evaluation and what comes out of it: plain numbers, no tensors."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..spaces.candidate import Candidate
+
+
+class State(enum.StrEnum):
+    """How an evaluation ended. These are never mixed up."""
+
+    COMPLETE = "complete"
+    """Measured in full and within all constraints."""
+    REJECTED = "rejected"
+    """A stage ended it early; nothing is known about the stages behind."""
+    INFEASIBLE = "infeasible"
+    """Known to violate a constraint (static size, or accuracy measured in full)."""
+    FAILED = "failed"
+    """The evaluation raised; the traceback is kept."""
+    LOST = "lost"
+    """The worker died and no attempt was left."""
+    QUARANTINED = "quarantined"
+    """It took down several workers; not tried again."""
+
+
+class Stage(enum.StrEnum):
+    """Steps of an evaluation, cheap to dear."""
+
+    STATIC = "static"
+    DRIFT = "drift"
+    SUBSET = "subset"
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A versioned value, built by the controller from commits, sent with each candidate.
+
+    Attributes:
+        version: number of commits that it was built from.
+        max_drift: mean membrane drift above which a candidate is rejected; None: no limit yet.
+        rivals: (bytes, accuracy) of committed front members, ascending in bytes. Where no
+            accuracy limit is set, a candidate that is surely less accurate than a rival of at
+            most its bytes is rejected.
+    """
+
+    version: int = 0
+    max_drift: float | None = None
+    rivals: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One candidate on its way to an evaluator: a few hundred bytes.
+
+    An audited candidate is evaluated in full whatever the gate says.
+    """
+
+    candidate: Candidate
+    gate: Gate = Gate()
+    audited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Which stage said no, and why."""
+
+    stage: Stage
+    value: float
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What came out.
+
+    Attributes:
+        candidate: the candidate.
+        state: how it ended.
+        stage: the last stage that ran.
+        measures: ``bytes, bytes_container, bytes_ratio, parameters, macs`` after static;
+            ``drift`` after drift; ``accuracy`` (search split, fraction), ``n_search`` after
+            subset (estimate so far) or full; ``drop`` (parent's accuracy minus its own, on the
+            same images); ``synops, energy_mj`` (per image) after full.
+        rejection: the verdict of the gate; an audited evaluation may carry one and be complete.
+        violation: sum of constraint violations, 0 where none is known; samplers learn from it.
+        audited: whether the gate was told to let it pass.
+        gate_version: `Gate.version` that it was judged by.
+        image_evaluations: forward passes of one image that it took.
+        error: traceback of a FAILED, LOST or QUARANTINED one.
+        timing: seconds per stage and worker name; measured, no part of the identity.
+    """
+
+    candidate: Candidate
+    state: State
+    stage: Stage
+    measures: Mapping[str, float] = field(default_factory=dict)
+    rejection: Rejection | None = None
+    violation: float = 0.0
+    audited: bool = False
+    gate_version: int = 0
+    image_evaluations: int = 0
+    error: str | None = None
+    timing: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Content key of the candidate."""
+        return self.candidate.key
+
+    @property
+    def feasible(self) -> bool:
+        """Whether it may enter the front."""
+        return self.state is State.COMPLETE
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form; `from_dict` gives an equal evaluation back."""
+        rejection = self.rejection
+        return {
+            "key": self.key,
+            "candidate": self.candidate.to_dict(),
+            "state": self.state.value,
+            "stage": self.stage.value,
+            "measures": dict(self.measures),
+            "rejection": None
+            if rejection is None
+            else [rejection.stage.value, rejection.value, rejection.threshold],
+            "violation": self.violation,
+            "audited": self.audited,
+            "gate_version": self.gate_version,
+            "image_evaluations": self.image_evaluations,
+            "error": self.error,
+            "timing": dict(self.timing),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:
+        """Evaluation from `to_dict`; the candidate is taken as it stands (our own record)."""
+        rejection = data["rejection"]
+        return cls(
+            candidate=Candidate.from_record(data["candidate"]),
+            state=State(data["state"]),
+            stage=Stage(data["stage"]),
+            measures=dict(data["measures"]),
+            rejection=None
+            if rejection is None
+            else Rejection(Stage(rejection[0]), float(rejection[1]), float(rejection[2])),
+            violation=float(data["violation"]),
+            audited=bool(data["audited"]),
+            gate_version=int(data["gate_version"]),
+            image_evaluations=int(data["image_evaluations"]),
+            error=data["error"],
+            timing=dict(data["timing"]),
+        )
