@@ -37,14 +37,15 @@ class Candidate:
         return cls(tuple(sorted(kept)))
 
     @classmethod
-    def from_dict(
-        cls, data: Mapping[str, Mapping[str, int]], sites: Iterable[Site]
-    ) -> Candidate:
+    def from_dict(cls, data: Mapping[str, Mapping[str, int]], sites: Iterable[Site]) -> Candidate:
         """Candidate from ``{kind: {site name: value}}``, checked against a network's sites.
 
         Raises:
             BadInput: an unknown kind or site, or a value that is not legal there.
         """
+        if not isinstance(data, Mapping):
+            got = type(data).__name__
+            raise BadInput(f"candidate: got a {got}; give {{kind: {{site: value}}}}.")
         by_key = {site.key: site for site in sites}
         values: dict[Site, int] = {}
         for kind, named in data.items():

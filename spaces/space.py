@@ -139,13 +139,17 @@ class Space:
 
 
 def _with_full(kind: SiteKind, levels: Sequence[float], sites: Sequence[Site]) -> list[float]:
-    is_ratio = kind in RATIO_KINDS
-    full = 1.0 if is_ratio else max(site.size for site in sites)
+    full = 1.0 if kind in RATIO_KINDS else max(site.size for site in sites)
     for level in levels:
-        if is_ratio:
-            legal = 0 < level <= 1
-        else:
-            legal = level == int(level) and all(s.allows(s.value_at(level)) for s in sites)
-        if not legal:
+        if not _is_legal(kind, level, sites):
             raise BadInput(f"{kind} level {level!r} is out of range (full size: {full}).")
     return sorted({*levels, full})
+
+
+def _is_legal(kind: SiteKind, level: float, sites: Sequence[Site]) -> bool:
+    if kind in RATIO_KINDS:
+        return 0 < level <= 1
+    if not float(level).is_integer():
+        return False
+    # More steps than a network has mean all of its steps; other values must exist as they are.
+    return level > 0 if kind is SiteKind.TIME else all(s.allows(int(level)) for s in sites)

@@ -1,0 +1,31 @@
+"""Random shifts and mirrors of a batch, drawn from a seeded generator."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def augment(images: Tensor, padding: int, flip: bool, generator: torch.Generator) -> Tensor:
+    """Each image cropped at random from its zero-padded self, and mirrored half of the time.
+
+    Args:
+        images: float [B, C, H, W].
+        padding: pixels on each side; 0 leaves the crop out.
+        flip: whether to mirror.
+        generator: source of randomness.
+    """
+    batch, _, height, width = images.shape
+    if padding:
+        padded = F.pad(images, (padding,) * 4, value=float(images.min()))
+        offsets = torch.randint(0, 2 * padding + 1, (batch, 2), generator=generator)
+        rows = offsets[:, :1] + torch.arange(height)
+        columns = offsets[:, 1:] + torch.arange(width)
+        index = torch.arange(batch)[:, None, None]
+        images = padded.permute(0, 2, 3, 1)[index, rows[:, :, None], columns[:, None, :]]
+        images = images.permute(0, 3, 1, 2).contiguous()
+    if flip:
+        mirrored = torch.rand(batch, generator=generator) < 0.5
+        images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+    return images

@@ -1,0 +1,197 @@
+"""Writes a network as a packed folder: `model.safetensors`, `manifest.json`, `golden.safetensors`.
+
+The folder is complete or absent: everything is written beside it and renamed at the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import save
+from torch import Tensor
+
+from ..declaration import Synapse
+from ..network import Network
+from ..parts.neuron import LIF
+from ..parts.synapse import ChannelAffine, ChannelNorm, QuantisedSynapse
+from .bitstream import pack_bits
+from .golden import golden_vectors
+from .layout import ALIGNMENT, padded
+
+FORMAT = "spikefront-packed"
+SCHEMA = 1
+MODEL_FILE = "model.safetensors"
+MANIFEST_FILE = "manifest.json"
+GOLDEN_FILE = "golden.safetensors"
+NEURONS_TENSOR = "neurons"
+
+
+def save_packed(
+    network: Network,
+    folder: Path | str,
+    *,
+    golden_inputs: Tensor | None = None,
+    record: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a network, float32, in eval mode.
+
+    Args:
+        network: trained or compressed.
+        folder: replaced if it exists.
+        golden_inputs: a few inputs [B, ...] whose logits and spike counts are kept, so that a
+            port can be checked bit for bit; two fixed random ones if None.
+        record: what is known of the network (accuracies, costs, preprocessing, classes, …); goes
+            into the manifest.
+
+    Returns:
+        The folder.
+    """
+    folder = Path(folder)
+    temporary = folder.with_name(folder.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    arrays, entries = _tensors(network)
+    model = _aligned(arrays)
+    golden = save(golden_vectors(network, golden_inputs))
+    (temporary / MODEL_FILE).write_bytes(model)
+    (temporary / GOLDEN_FILE).write_bytes(golden)
+    manifest = {
+        "format": FORMAT,
+        "schema": SCHEMA,
+        **_description(network),
+        "tensors": entries,
+        "bytes": sum(array.nbytes for array in arrays.values()),
+        "sha256": {MODEL_FILE: _sha256(model), GOLDEN_FILE: _sha256(golden)},
+        "record": dict(record or {}),
+    }
+    text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
+    (temporary / MANIFEST_FILE).write_text(text)
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.replace(folder)
+    return folder
+
+
+def container_bytes(folder: Path | str) -> int:
+    """Bytes of all files of a packed folder, manifest and golden vectors included."""
+    return sum(file.stat().st_size for file in Path(folder).iterdir())
+
+
+def _description(network: Network) -> dict[str, Any]:
+    neurons = _neurons(network)
+    return {
+        "architecture": network.architecture,
+        "arguments": network.arguments,
+        "widths": network.widths,
+        "kept_tokens": network.kept_tokens,
+        "kept_channels": {n: kept.tolist() for n, kept in network.kept_channels.items()},
+        "time_steps": network.time_steps,
+        "candidate": network.candidate.to_dict(),
+        "key": network.candidate.key,
+        "input_shape": list(network.input_shape),
+        "num_classes": network.classes,
+        "neurons": {
+            "kind": "lif",
+            "layers": [name for name, _ in neurons],
+            "constants": ["tau", "v_threshold"],
+            "v_reset": 0.0,
+            "decay_input": True,
+        },
+        "batch_norm": "folded into scale and bias",
+        "alignment": ALIGNMENT,
+    }
+
+
+def _tensors(network: Network) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Arrays of the file, one-dimensional and padded, and what the manifest says of each."""
+    arrays: dict[str, NDArray[Any]] = {}
+    entries: dict[str, Any] = {}
+    for synapse in network.declaration.synapses:
+        for name, array, entry in _synapse_tensors(network, synapse):
+            arrays[name] = _pad(array)
+            entries[name] = entry
+    constants = [[layer.tau, layer.v_threshold] for _, layer in _neurons(network)]
+    arrays[NEURONS_TENSOR] = _pad(np.array(constants, np.float32).reshape(-1))
+    entries[NEURONS_TENSOR] = {"dtype": "float32", "shape": [len(constants), 2]}
+    return arrays, entries
+
+
+def _synapse_tensors(
+    network: Network, synapse: Synapse
+) -> list[tuple[str, NDArray[Any], dict[str, Any]]]:
+    module = network.get_submodule(synapse.weight)
+    if isinstance(module, QuantisedSynapse):
+        codes = module.codes.numpy()
+        entry = {
+            "bits": module.bits,
+            "shape": list(codes.shape),
+            "signed": True,
+            "zero_point": 2 ** (module.bits - 1),
+            "order": "lsb-first",
+            "scale_axis": 0,
+            "input_grid": module.grid,
+            "input_limit": module.max_input,
+        }
+        vectors = [("scale", module.scale), ("bias", module.bias)]
+        return [
+            (f"{synapse.name}.codes", pack_bits(codes, module.bits), entry),
+            _vectors(synapse, vectors),
+        ]
+    weight, bias = module.weight, module.bias
+    assert isinstance(weight, Tensor)
+    array = _float32(weight)
+    out = [(f"{synapse.name}.weight", array.reshape(-1), _shape_entry(array))]
+    vectors = [("synapse_bias", bias)] if isinstance(bias, Tensor) else []
+    if synapse.norm is not None:
+        norm = network.get_submodule(synapse.norm)
+        assert isinstance(norm, ChannelNorm | ChannelAffine)
+        vectors += list(zip(("scale", "bias"), norm.folded(), strict=True))
+    return [*out, _vectors(synapse, vectors)] if vectors else out
+
+
+def _vectors(
+    synapse: Synapse, vectors: list[tuple[str, Tensor]]
+) -> tuple[str, NDArray[np.float32], dict[str, Any]]:
+    stacked = np.stack([_float32(vector) for _, vector in vectors])
+    entry = {**_shape_entry(stacked), "rows": [name for name, _ in vectors]}
+    return f"{synapse.name}.affine", stacked.reshape(-1), entry
+
+
+def _shape_entry(array: NDArray[np.float32]) -> dict[str, Any]:
+    return {"dtype": "float32", "shape": list(array.shape)}
+
+
+def _neurons(network: Network) -> list[tuple[str, LIF]]:
+    layers = []
+    for layer in network.declaration.neurons:
+        neuron = network.get_submodule(layer.name)
+        assert isinstance(neuron, LIF)
+        layers.append((layer.name, neuron))
+    return layers
+
+
+def _float32(tensor: Tensor) -> NDArray[np.float32]:
+    return tensor.detach().to(torch.float32).contiguous().numpy()
+
+
+def _pad(array: NDArray[Any]) -> NDArray[Any]:
+    missing = (padded(array.nbytes) - array.nbytes) // array.itemsize
+    return np.concatenate([array, np.zeros(missing, array.dtype)])
+
+
+def _aligned(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """A safetensors file whose data starts at a multiple of the alignment."""
+    plain = save(dict(arrays), {"format": FORMAT, "fill": ""})
+    header = 8 + int.from_bytes(plain[:8], "little")
+    return save(dict(arrays), {"format": FORMAT, "fill": " " * (-header % ALIGNMENT)})
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,117 @@
+"""Compiled CPU kernels: plain C, built once per machine with the system's compiler.
+
+A C file loaded through ctypes builds in under a second, where a torch extension needs 30 to 60
+(it parses torch's headers) and must be rebuilt for every torch version. Arrays are handed over as
+pointers. Without a compiler nothing is built and `lif_kernel` is None; callers then run plain
+torch and `neuron_backend` says so.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+_LOG = logging.getLogger(__name__)
+_SOURCE = Path(__file__).with_name("lif.c")
+# -ffp-contract=off keeps every rounding of the plain torch twin.
+_FLAGS = (
+    "-O3",
+    "-march=native",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fPIC",
+    "-shared",
+)
+DISABLE_VARIABLE = "SPIKEFRONT_PLAIN_NEURON"
+"""Environment variable: set to 1 to run the neurons in plain torch."""
+
+
+@functools.cache
+def lif_kernel() -> ctypes.CDLL | None:
+    """The compiled neuron, or None where it is switched off or cannot be built."""
+    if os.environ.get(DISABLE_VARIABLE) == "1":
+        return None
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None:
+        _LOG.warning("no C compiler found: neurons run in plain torch, several times slower")
+        return None
+    try:
+        return _declare(ctypes.CDLL(str(_build(compiler))))
+    except (OSError, subprocess.SubprocessError) as error:
+        _LOG.warning("compiled neuron not available (%s): neurons run in plain torch", error)
+        return None
+
+
+def neuron_backend() -> str:
+    """Which neuron implementation runs on the CPU: ``compiled`` or ``torch``."""
+    return "torch" if lif_kernel() is None else "compiled"
+
+
+def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
+    pointer, count, real = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
+    for suffix in ("f32", "f64"):
+        forward = getattr(library, f"lif_forward_{suffix}")
+        forward.argtypes = [pointer, pointer, count, count, count, real, real]
+        forward.restype = None
+        backward = getattr(library, f"lif_backward_{suffix}")
+        backward.argtypes = [pointer, pointer, pointer, count, count, count, real, real, real]
+        backward.restype = None
+    return library
+
+
+def _build(compiler: str) -> Path:
+    target = _cache_folder() / f"lif-{_identity(compiler)}.so"
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Several workers may build at once: each writes its own file, the last rename wins.
+    handle, name = tempfile.mkstemp(suffix=".so.tmp", dir=target.parent)
+    os.close(handle)
+    try:
+        subprocess.run(
+            [compiler, *_FLAGS, "-o", name, str(_SOURCE), "-lm"],
+            check=True,
+            capture_output=True,
+            timeout=120,
+        )
+        Path(name).replace(target)
+    finally:
+        Path(name).unlink(missing_ok=True)
+    return target
+
+
+def _identity(compiler: str) -> str:
+    # -march=native: a cache folder shared by unlike machines must not mix their builds.
+    version = subprocess.run([compiler, "--version"], capture_output=True, timeout=30).stdout
+    parts = [_SOURCE.read_bytes(), " ".join(_FLAGS).encode(), version, _cpu().encode()]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() + platform.machine()
+    wanted = ("model name", "flags", "Features")
+    return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    folder = Path(base) / "spikefront"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    return Path(tempfile.mkdtemp(prefix="spikefront-"))

@@ -1,0 +1,97 @@
+"""The spiking neuron of all official networks: a multi-step LIF, stateless between calls."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import torch
+from spikingjelly.activation_based import neuron, surrogate
+from torch import Tensor
+
+from .kernels import lif_kernel
+
+SURROGATE_ALPHA = 4.0
+_SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
+
+
+class LIF(neuron.LIFNode):
+    """spikingjelly's `LIFNode` with the official constants, run over all T steps in one pass.
+
+    Input [T, ...], output spikes of the same shape. Every call starts from the resting state and
+    leaves none behind. On the CPU a compiled kernel does forward and backward (bit-identical
+    spikes, gradients within 1e-6 of spikingjelly's); elsewhere spikingjelly's own code runs.
+    Source: architectures 0.1, 0.2 (clock-driven MultiStepLIFNode, hard reset to 0).
+    """
+
+    def __init__(self, tau: float = 2.0, v_threshold: float = 1.0) -> None:
+        super().__init__(
+            tau=tau,
+            decay_input=True,
+            v_threshold=v_threshold,
+            v_reset=0.0,
+            surrogate_function=surrogate.Sigmoid(alpha=SURROGATE_ALPHA),
+            detach_reset=True,
+            step_mode="m",
+        )
+
+    def multi_step_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Spikes [T, ...] for input currents [T, ...]."""
+        if x_seq.device.type == "cpu" and x_seq.dtype in _SUFFIX and lif_kernel() is not None:
+            return _FusedLIF.apply(x_seq, float(self.tau), float(self.v_threshold))
+        self.reset()
+        spikes = super().multi_step_forward(x_seq, *args, **kwargs)
+        self.reset()
+        return spikes
+
+
+def membrane(x: Tensor, tau: float, theta: float) -> Tensor:
+    """Membrane potential before reset, [T, ...], for input currents [T, ...] of LIF neurons."""
+    v = torch.zeros_like(x[0])
+    potentials = []
+    for current in x:
+        h = v + (current - v) / tau
+        potentials.append(h)
+        v = torch.where(h >= theta, torch.zeros_like(h), h)
+    return torch.stack(potentials)
+
+
+class _FusedLIF(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, tau: float, theta: float) -> Tensor:
+        x, stride = _steps_in_place(x)
+        spikes = torch.empty(x.shape, dtype=x.dtype)
+        steps = x.shape[0]
+        count = x.numel() // max(steps, 1)
+        _call("forward", x, (_at(x), _at(spikes), steps, count, stride, tau, theta))
+        ctx.save_for_backward(x)
+        ctx.constants = (stride, tau, theta)
+        return spikes
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, None, None]:
+        (x,) = ctx.saved_tensors
+        stride, tau, theta = ctx.constants
+        gs = grads[0].contiguous()
+        gx = torch.empty(x.shape, dtype=x.dtype)
+        steps = x.shape[0]
+        count = x.numel() // max(steps, 1)
+        constants = (tau, theta, SURROGATE_ALPHA)
+        _call("backward", x, (_at(x), _at(gs), _at(gx), steps, count, stride, *constants))
+        return gx, None, None
+
+
+def _steps_in_place(x: Tensor) -> tuple[Tensor, int]:
+    """Input as the kernel reads it, and the elements between two steps (0: a repeated input)."""
+    if x.shape[0] > 1 and x.stride(0) == 0 and x[0].is_contiguous():
+        return x, 0
+    x = x.contiguous()
+    return x, x.numel() // max(x.shape[0], 1)
+
+
+def _at(x: Tensor) -> ctypes.c_void_p:
+    return ctypes.c_void_p(x.data_ptr())
+
+
+def _call(direction: str, x: Tensor, arguments: tuple[Any, ...]) -> None:
+    getattr(lif_kernel(), f"lif_{direction}_{_SUFFIX[x.dtype]}")(*arguments)

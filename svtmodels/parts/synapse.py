@@ -1,0 +1,176 @@
+"""Synapses: convolution or linear map, and the batch norm behind it.
+
+All activations are channel-last: maps [T, B, H, W, C], tokens [T, B, N, C]. The same memory is a
+channels-last NCHW tensor, so convolutions need no transpose, and every batch norm sees [M, C].
+Weights keep the official shapes.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Conv(nn.Conv2d):
+    """2-D convolution, stride 1, on channel-last maps: [..., H, W, C_in] -> [..., H, W, C_out]."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, bias: bool = False) -> None:
+        super().__init__(inputs, outputs, kernel, padding=kernel // 2, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve every map; leading axes are batch."""
+        return convolve(input, self.weight, self.bias, self.padding)
+
+
+class Pointwise(nn.Module):
+    """Linear map of channels: [..., C_in] -> [..., C_out].
+
+    Official networks write it as Linear or as Conv1d/Conv2d with kernel 1; `trailing` is the
+    number of kernel axes in the weight's shape [C_out, C_in, 1, ...].
+    """
+
+    def __init__(self, inputs: int, outputs: int, bias: bool, trailing: int = 0) -> None:
+        super().__init__()
+        linear = nn.Linear(inputs, outputs, bias)
+        self.weight = nn.Parameter(linear.weight.detach().reshape(_pointwise(linear, trailing)))
+        self.bias = linear.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map the last axis."""
+        return F.linear(x, self.weight.flatten(1), self.bias)
+
+
+class ChannelNorm(nn.BatchNorm1d):
+    """Batch norm over the last axis; keys and constants as BatchNorm1d and BatchNorm2d.
+
+    In eval it is one multiplication and one addition per element, rounded in this order: torch's
+    own kernel may fuse them, which no other execution could then reproduce bit for bit.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise [..., C] over all leading axes."""
+        if not self.training:
+            scale, bias = self.folded()
+            return (input * scale).add_(bias)
+        # [1, C, M, 1] in channels-last order: the layout that torch's CPU kernel vectorises.
+        flat = input.reshape(1, -1, 1, input.shape[-1]).permute(0, 3, 1, 2)
+        return super().forward(flat).permute(0, 2, 3, 1).reshape(input.shape)
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Scale and bias [C] that it amounts to in eval."""
+        assert self.running_var is not None and self.running_mean is not None
+        scale = self.weight / torch.sqrt(self.running_var + self.eps)
+        return scale, self.bias - self.running_mean * scale
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        # The shape is made in `forward`.
+        pass
+
+
+class ChannelAffine(nn.Module):
+    """What a `ChannelNorm` amounts to in eval: [..., C] * scale + bias."""
+
+    scale: Tensor
+    bias: Tensor
+
+    def __init__(self, scale: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("scale", scale)
+        self.register_buffer("bias", bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale and shift the last axis."""
+        return (x * self.scale).add_(self.bias)
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Scale and bias [C]."""
+        return self.scale, self.bias
+
+
+def convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None, padding: int | str | tuple[int, ...]
+) -> Tensor:
+    """Convolution of channel-last maps [..., H, W, C_in] -> [..., H, W, C_out]."""
+    maps = x.reshape(-1, *x.shape[-3:]).permute(0, 3, 1, 2)
+    out = F.conv2d(maps, weight, bias, padding=padding)  # pyright: ignore[reportArgumentType]
+    return out.permute(0, 2, 3, 1).reshape(*x.shape[:-3], *out.shape[-2:], -1)
+
+
+def pool(x: Tensor) -> Tensor:
+    """Max pooling 3x3, stride 2, padding 1, of channel-last maps."""
+    maps = x.reshape(-1, *x.shape[-3:]).permute(0, 3, 1, 2)
+    out = F.max_pool2d(maps, 3, stride=2, padding=1)
+    return out.permute(0, 2, 3, 1).reshape(*x.shape[:-3], *out.shape[-2:], -1)
+
+
+class QuantisedSynapse(nn.Module):
+    """A synapse with integer weights: the arithmetic contract's definition in plain torch.
+
+    ``y = acc * scale + bias`` per output channel, in this order, where ``acc`` is the exact
+    integer sum of integer inputs times integer codes; scale and bias carry the folded batch
+    norm. Inputs are spikes or spike sums; real-valued inputs (the image, the pooled features of
+    the classifier) are first rounded to the grid ``1 / grid``, and the scale carries that grid.
+
+    The sum runs in float32, which is exact below 2^24 whatever its order, and in float64 where
+    `exact_in_float32` cannot promise that.
+
+    Args:
+        codes: int8, shape of the official weight.
+        scale: float [C_out].
+        bias: float [C_out].
+        bits: width that the codes are stored with, 2..8.
+        grid: steps per unit of a real-valued input; 1 for spikes.
+        padding: of a convolution; None for a pointwise map.
+        max_input: largest magnitude of an input, in grid steps.
+    """
+
+    codes: Tensor
+    scale: Tensor
+    bias: Tensor
+    weight: Tensor
+
+    def __init__(
+        self,
+        codes: Tensor,
+        scale: Tensor,
+        bias: Tensor,
+        *,
+        bits: int,
+        grid: int,
+        padding: int | None,
+        max_input: int,
+    ) -> None:
+        super().__init__()
+        self.bits = bits
+        self.grid = grid
+        self.padding = padding
+        self.max_input = max_input
+        self.register_buffer("codes", codes)
+        self.register_buffer("scale", scale)
+        self.register_buffer("bias", bias)
+        row = codes.flatten(1).to(torch.int64).abs().sum(1).max().item()
+        self.exact_in_float32 = row * max_input < 2**24
+        # The codes as floats, so that no conversion runs per call; never stored.
+        self.register_buffer("weight", codes.to(scale.dtype), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., C_in] -> [..., C_out]."""
+        if self.grid != 1:
+            x = (x * self.grid).round().clamp(-self.max_input, self.max_input)
+        acc = self._accumulate(x)
+        return acc.mul_(self.scale).add_(self.bias)
+
+    def _accumulate(self, x: Tensor) -> Tensor:
+        if self.exact_in_float32 or x.dtype == torch.float64:
+            return self._product(x, self.weight)
+        return self._product(x.double(), self.codes.double()).to(x.dtype)
+
+    def _product(self, x: Tensor, weight: Tensor) -> Tensor:
+        if self.padding is None:
+            return F.linear(x, weight.flatten(1))
+        return convolve(x, weight, None, self.padding)
+
+
+def _pointwise(linear: nn.Linear, trailing: int) -> tuple[int, ...]:
+    return (linear.out_features, linear.in_features, *(1,) * trailing)

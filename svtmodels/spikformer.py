@@ -1,0 +1,406 @@
+"""Spikformer (ICLR 2023): one network for the official CIFAR, ImageNet and DVS files.
+
+Residual streams hold sums of spikes (SEW). Keys and quirks: architectures 1.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from ..spaces.errors import BadInput, unknown_name
+from .declaration import (
+    AttentionProduct,
+    ChannelGroup,
+    Declaration,
+    NeuronLayer,
+    Source,
+    Synapse,
+    TokenSite,
+)
+from .network import Network
+from .parts.attention import spiking_attention
+from .parts.neuron import LIF
+from .parts.synapse import ChannelNorm, Conv, Pointwise, pool
+from .parts.tokens import TokenSelector, gather_tokens, scatter_tokens
+
+_STEM = "patch_embed"
+_ENCODER = "encoder"
+_STEM_CONVS = ("proj_conv", "proj_conv1", "proj_conv2", "proj_conv3", "rpe_conv")
+_ATTENTION_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Where the three official files differ.
+
+    Attributes:
+        pools: max pooling behind stem convolutions 0..3.
+        suffix: of pointwise synapses: ``q_linear`` or ``q_conv``.
+        qkv_bias: whether q, k and v have a bias.
+        trailing: kernel axes in the weights of (attention, mlp).
+        scale: of the attention, whatever its width.
+        steps: T where the constructor does not name it.
+        source: what enters the first convolution.
+        idle: names of parameters of the whole network that never act.
+    """
+
+    pools: tuple[bool, bool, bool, bool]
+    suffix: str
+    qkv_bias: bool
+    trailing: tuple[int, int]
+    scale: float
+    steps: int
+    source: Source
+    idle: bool = False
+
+
+VARIANTS: Mapping[str, Variant] = {
+    "spikformer_cifar10": Variant(
+        (False, False, True, True), "linear", True, (0, 0), 0.125, 4, Source.IMAGE
+    ),
+    "spikformer_imagenet": Variant(
+        (True, True, True, True), "conv", False, (1, 2), 0.125, 4, Source.IMAGE
+    ),
+    "spikformer_cifar10dvs": Variant(
+        (True, True, True, True), "conv", False, (1, 1), 0.25, 16, Source.EVENTS, idle=True
+    ),
+}
+_ARGUMENTS: Mapping[str, Any] = {
+    "img_size_h": 32,
+    "img_size_w": 32,
+    "patch_size": 4,
+    "in_channels": 3,
+    "num_classes": 10,
+    "embed_dims": 384,
+    "num_heads": 12,
+    "mlp_ratios": 4,
+    "qkv_bias": False,
+    "depths": 4,
+    "sr_ratios": 1,
+    "T": None,
+}
+
+
+class Stem(nn.Module):
+    """SPS: five convolutions 3x3, each with batch norm and neuron; image to tokens."""
+
+    def __init__(self, variant: Variant, channels: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.pools = variant.pools
+        self.static = variant.source is Source.IMAGE
+        for index, width in enumerate(widths):
+            number = str(index or "")
+            setattr(self, f"proj_conv{number}", Conv(channels, width, 3))
+            setattr(self, f"proj_bn{number}", ChannelNorm(width))
+            setattr(self, f"proj_lif{number}", LIF())
+            channels = width
+        self.rpe_conv = Conv(channels, channels, 3)
+        self.rpe_bn = ChannelNorm(channels)
+        self.rpe_lif = LIF()
+
+    def forward(self, x: Tensor, steps: int) -> Tensor:
+        """Tokens [T, B, N, D] of images [B, C, H, W] or frames [B, T, C, H, W]."""
+        x = self._first(x, steps)
+        for index, pooled in enumerate(self.pools):
+            number = str(index or "")
+            if index:
+                x = self.get_submodule(f"proj_conv{number}")(x)
+                x = self.get_submodule(f"proj_bn{number}")(x)
+            x = self.get_submodule(f"proj_lif{number}")(x)
+            x = pool(x) if pooled else x
+        x = x + self.rpe_lif(self.rpe_bn(self.rpe_conv(x)))
+        return x.flatten(2, 3)
+
+    def _first(self, x: Tensor, steps: int) -> Tensor:
+        """Input currents [T, B, H, W, C] of the first neurons."""
+        convolution, norm = self.get_submodule("proj_conv"), self.get_submodule("proj_bn")
+        if not self.static:
+            return norm(convolution(x[:, :steps].permute(1, 0, 3, 4, 2)))
+        currents = norm(convolution(x.permute(0, 2, 3, 1)))
+        # A static image gives the same currents at every step: computed once, exact.
+        return currents.expand(steps, *currents.shape)
+
+
+class Attention(nn.Module):
+    """SSA: spiking self-attention."""
+
+    def __init__(self, variant: Variant, dim: int, heads: int, qk: int, v: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.scale = variant.scale
+        self.suffix = variant.suffix
+        trailing = variant.trailing[0]
+        for name, width in (("q", qk), ("k", qk), ("v", v)):
+            synapse = Pointwise(dim, width, variant.qkv_bias, trailing)
+            self.add_module(f"{name}_{variant.suffix}", synapse)
+            self.add_module(f"{name}_bn", ChannelNorm(width))
+            self.add_module(f"{name}_lif", LIF())
+        self.attn_lif = LIF(v_threshold=_ATTENTION_THRESHOLD)
+        self.add_module(f"proj_{variant.suffix}", Pointwise(v, dim, True, trailing))
+        self.proj_bn = ChannelNorm(dim)
+        self.proj_lif = LIF()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Spikes [T, B, N, D] for spike sums of the same shape."""
+        q, k, v = (self._fire(name, x) for name in ("q", "k", "v"))
+        mixed = self.attn_lif(spiking_attention(q, k, v, self.heads, self.scale))
+        return self._fire("proj", mixed)
+
+    def _fire(self, name: str, x: Tensor) -> Tensor:
+        currents = self.get_submodule(f"{name}_bn")(
+            self.get_submodule(f"{name}_{self.suffix}")(x)
+        )
+        return self.get_submodule(f"{name}_lif")(currents)
+
+
+class Mlp(nn.Module):
+    """Two pointwise synapses with neurons."""
+
+    def __init__(self, variant: Variant, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.suffix = variant.suffix
+        trailing = variant.trailing[1]
+        self.add_module(f"fc1_{variant.suffix}", Pointwise(dim, hidden, True, trailing))
+        self.fc1_bn = ChannelNorm(hidden)
+        self.fc1_lif = LIF()
+        self.add_module(f"fc2_{variant.suffix}", Pointwise(hidden, dim, True, trailing))
+        self.fc2_bn = ChannelNorm(dim)
+        self.fc2_lif = LIF()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Spikes [T, B, N, D] for spike sums of the same shape."""
+        x = self.fc1_lif(self.fc1_bn(self.get_submodule(f"fc1_{self.suffix}")(x)))
+        return self.fc2_lif(self.fc2_bn(self.get_submodule(f"fc2_{self.suffix}")(x)))
+
+
+class Block(nn.Module):
+    """``x + SSA(x)``, then ``x + MLP(x)``; a token that is not kept skips both."""
+
+    def __init__(self, attention: Attention, mlp: Mlp, dim: int, *, idle: bool) -> None:
+        super().__init__()
+        self.selector: TokenSelector | None = None
+        if idle:  # In the official state dict, never called.
+            self.norm1 = nn.LayerNorm(dim)
+            self.norm2 = nn.LayerNorm(dim)
+        self.attn = attention
+        self.mlp = mlp
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Spike sums [T, B, N, D] to spike sums."""
+        if self.selector is None:
+            return self._process(x)
+        kept = self.selector(x)
+        return scatter_tokens(x, kept, self._process(gather_tokens(x, kept)))
+
+    def _process(self, x: Tensor) -> Tensor:
+        x = x + self.attn(x)
+        return x + self.mlp(x)
+
+
+class Spikformer(Network):
+    """Spikformer with per-layer widths; official class and keys of the named variant."""
+
+    def __init__(
+        self,
+        architecture: str,
+        arguments: Mapping[str, Any],
+        *,
+        widths: Mapping[str, int] | None = None,
+        kept_tokens: Mapping[str, int] | None = None,
+        idle: bool = True,
+    ) -> None:
+        variant = VARIANTS[architecture]
+        settings = _settings(arguments)
+        steps = settings["T"] or variant.steps
+        super().__init__(architecture, arguments, steps, widths=widths, kept_tokens=kept_tokens)
+        self.variant = variant
+        self.settings = settings
+        self.dim: int = settings["embed_dims"]
+        self.patch_embed = Stem(variant, settings["in_channels"], self._stem_widths())
+        if idle and variant.idle:  # In the official state dict, never used.
+            self.pos_embed = nn.Parameter(torch.zeros(1, self.tokens, self.dim))
+            self.norm = nn.LayerNorm(self.dim)
+        self.block = nn.ModuleList(self._block(i, idle) for i in range(settings["depths"]))
+        self.head = Pointwise(self.dim, settings["num_classes"], bias=True)
+
+    @classmethod
+    def from_official(
+        cls,
+        architecture: str,
+        arguments: Mapping[str, Any],
+        *,
+        widths: Mapping[str, int] | None = None,
+        kept_tokens: Mapping[str, int] | None = None,
+        idle: bool = True,
+    ) -> Self:
+        return cls(architecture, arguments, widths=widths, kept_tokens=kept_tokens, idle=idle)
+
+    def features(self, x: Tensor) -> Tensor:
+        self.check_input(x)
+        x = self.patch_embed(x, self.time_steps)
+        for block in self.block:
+            x = block(x)
+        return x.mean(2)
+
+    @property
+    def classifier(self) -> nn.Module:
+        return self.head
+
+    @property
+    def classes(self) -> int:
+        return self.settings["num_classes"]
+
+    @property
+    def largest_spike(self) -> int:
+        # The stem sums two spikes, every block adds two.
+        return 2 + 2 * self.settings["depths"]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        s = self.settings
+        shape = (s["in_channels"], s["img_size_h"], s["img_size_w"])
+        return shape if self.variant.source is Source.IMAGE else (self.trained_steps, *shape)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Height and width of the token grid."""
+        reduction = 2 ** sum(self.variant.pools)
+        return self.settings["img_size_h"] // reduction, self.settings["img_size_w"] // reduction
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens of the full grid."""
+        return self.grid[0] * self.grid[1]
+
+    @functools.cached_property
+    def declaration(self) -> Declaration:
+        blocks = range(self.settings["depths"])
+        synapses = [*self._stem_synapses()]
+        groups = [
+            ChannelGroup(f"{_STEM}.{a}.out", w, 1, (f"{_STEM}.{a}",), (f"{_STEM}.{b}",), *_AT_STEM)
+            for a, b, w in zip(_STEM_CONVS[:3], _STEM_CONVS[1:4], self._full_stem(), strict=False)
+        ]
+        neurons = [
+            NeuronLayer(f"{_STEM}.proj_lif{i or ''}", groups[i].name if i < 3 else None)
+            for i in range(4)
+        ]
+        neurons.append(NeuronLayer(f"{_STEM}.rpe_lif"))
+        for i in blocks:
+            synapses += self._block_synapses(i)
+            groups += self._block_groups(i)
+            neurons += _block_neurons(f"block.{i}")
+        synapses.append(Synapse("head", "head", None, 1, Source.POOLED, "head", "head"))
+        heads = self.settings["num_heads"]
+        return Declaration(
+            tuple(synapses),
+            tuple(groups),
+            tuple(TokenSite(f"block.{i}", self.tokens, self.dim, _ENCODER) for i in blocks),
+            tuple(
+                AttentionProduct(
+                    f"block.{i}.attn",
+                    self.tokens,
+                    heads,
+                    f"block.{i}.attn.qk",
+                    f"block.{i}.attn.v",
+                    f"block.{i}",
+                )
+                for i in blocks
+            ),
+            tuple(neurons),
+        )
+
+    def _full_stem(self) -> tuple[int, int, int, int]:
+        return self.dim // 8, self.dim // 4, self.dim // 2, self.dim
+
+    def _stem_widths(self) -> tuple[int, ...]:
+        names = [f"{_STEM}.{name}.out" for name in _STEM_CONVS[:4]]
+        return tuple(
+            self.widths.get(n, w) for n, w in zip(names, self._full_stem(), strict=True)
+        )
+
+    def _block(self, index: int, idle: bool) -> Block:
+        name, heads = f"block.{index}", self.settings["num_heads"]
+        hidden = int(self.dim * self.settings["mlp_ratios"])
+        qk = self.widths.get(f"{name}.attn.qk", self.dim)
+        v = self.widths.get(f"{name}.attn.v", self.dim)
+        attention = Attention(self.variant, self.dim, heads, qk, v)
+        mlp = Mlp(self.variant, self.dim, self.widths.get(f"{name}.mlp.hidden", hidden))
+        block = Block(attention, mlp, self.dim, idle=idle)
+        if name in self.kept_tokens:
+            block.selector = TokenSelector(self.kept_tokens[name], self.grid)
+        return block
+
+    def _stem_synapses(self) -> list[Synapse]:
+        height, width = self.settings["img_size_h"], self.settings["img_size_w"]
+        synapses = []
+        for name, pooled in zip(_STEM_CONVS, (*self.variant.pools, False), strict=True):
+            path = f"{_STEM}.{name}"
+            source = Source.SPIKES if synapses else self.variant.source
+            norm = path.replace("conv", "bn")
+            synapses.append(Synapse(path, path, norm, height * width, source, *_AT_STEM))
+            if pooled:
+                height, width = height // 2, width // 2
+        return synapses
+
+    def _block_synapses(self, index: int) -> list[Synapse]:
+        block = f"block.{index}"
+        parts = [("attn", name) for name in ("q", "k", "v", "proj")]
+        parts += [("mlp", "fc1"), ("mlp", "fc2")]
+        return [
+            Synapse(
+                f"{block}.{part}.{name}",
+                f"{block}.{part}.{name}_{self.variant.suffix}",
+                f"{block}.{part}.{name}_bn",
+                self.tokens,
+                Source.SPIKES,
+                _ENCODER,
+                block,
+                tokens=block,
+            )
+            for part, name in parts
+        ]
+
+    def _block_groups(self, index: int) -> list[ChannelGroup]:
+        block, heads = f"block.{index}", self.settings["num_heads"]
+        attn, mlp = f"{block}.attn", f"{block}.mlp"
+        hidden = int(self.dim * self.settings["mlp_ratios"])
+        at = (_ENCODER, block)
+        return [
+            ChannelGroup(f"{attn}.qk", self.dim, heads, (f"{attn}.q", f"{attn}.k"), (), *at),
+            ChannelGroup(f"{attn}.v", self.dim, heads, (f"{attn}.v",), (f"{attn}.proj",), *at),
+            ChannelGroup(f"{mlp}.hidden", hidden, 1, (f"{mlp}.fc1",), (f"{mlp}.fc2",), *at),
+        ]
+
+
+_AT_STEM = (_STEM, _STEM)
+
+
+def _block_neurons(block: str) -> list[NeuronLayer]:
+    qk, v, hidden = f"{block}.attn.qk", f"{block}.attn.v", f"{block}.mlp.hidden"
+    followed = {
+        "attn.q_lif": qk,
+        "attn.k_lif": qk,
+        "attn.v_lif": v,
+        "attn.attn_lif": v,
+        "attn.proj_lif": None,
+        "mlp.fc1_lif": hidden,
+        "mlp.fc2_lif": None,
+    }
+    return [NeuronLayer(f"{block}.{name}", group, block) for name, group in followed.items()]
+
+
+def _settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    for name in arguments:
+        if name not in _ARGUMENTS:
+            raise unknown_name("argument of Spikformer", name, _ARGUMENTS)
+    settings = {**_ARGUMENTS, **arguments}
+    dim, heads = settings["embed_dims"], settings["num_heads"]
+    if dim % heads or dim % 8:
+        raise BadInput(f"embed_dims {dim} must be a multiple of num_heads {heads} and of 8.")
+    return settings
