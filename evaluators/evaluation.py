@@ -57,12 +57,14 @@ class Gate:
 class Request:
     """One candidate on its way to an evaluator: a few hundred bytes.
 
-    An audited candidate is evaluated in full whatever the gate says.
+    An audited candidate is evaluated in full whatever the gate says. `test` asks for the one
+    evaluation of a front member on the test split, without any gate.
     """
 
     candidate: Candidate
     gate: Gate = Gate()
     audited: bool = False
+    test: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,8 @@ class Evaluation:
         measures: ``bytes, bytes_container, bytes_ratio, parameters, macs`` after static;
             ``drift`` after drift; ``accuracy`` (search split, fraction), ``n_search`` after
             subset (estimate so far) or full; ``drop`` (parent's accuracy minus its own, on the
-            same images); ``synops, energy_mj`` (per image) after full.
+            same images); ``synops, energy_mj`` (per image) after full. On the test split:
+            ``accuracy_test, n_test, drop_test, drop_low, drop_high`` (95 % interval).
         rejection: the verdict of the gate; an audited evaluation may carry one and be complete.
         violation: sum of constraint violations, 0 where none is known; samplers learn from it.
         audited: whether the gate was told to let it pass.

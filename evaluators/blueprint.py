@@ -1,0 +1,176 @@
+"""Everything an evaluator is made of, as plain arrays: placed once per node.
+
+Arrays come out of an object store read-only and without a copy; the evaluator maps them into
+tensors and never writes to them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..svtmodels.costs import parent_bytes
+from ..svtmodels.network import Network
+from ..svtmodels.official import build_official
+from .accuracy import correct
+from .data.dataset import ImageData
+from .data.preprocessing import Preprocessing
+from .data.splits import Splits
+from .drift import Traces, collect_traces
+from .energy import energy_preset
+from .evaluator import EvaluationSettings, Evaluator
+
+CODE_VERSION = 1
+"""Raised whenever the same candidate may evaluate differently than before."""
+
+
+@dataclass(frozen=True, eq=False)
+class Blueprint:
+    """A trained network, its data and what was measured of it once.
+
+    Attributes:
+        architecture: official name.
+        arguments: official constructor arguments.
+        state: weights by key.
+        calibration: images for the gate.
+        search: images that candidates are judged on, shuffled once.
+        test: images for front members.
+        preprocessing: from pixels to input.
+        traces: membrane potentials of the trained network.
+        search_correct: whether the trained network is right, bool per search image.
+        test_correct: the same per test image.
+        settings: of the evaluation.
+    """
+
+    architecture: str
+    arguments: Mapping[str, Any]
+    state: Mapping[str, NDArray[Any]]
+    calibration: ImageData
+    search: ImageData
+    test: ImageData
+    preprocessing: Preprocessing
+    traces: Traces
+    search_correct: NDArray[np.bool_]
+    test_correct: NDArray[np.bool_]
+    settings: EvaluationSettings
+
+    @classmethod
+    def prepare(
+        cls,
+        network: Network,
+        splits: Splits,
+        preprocessing: Preprocessing,
+        settings: EvaluationSettings,
+        seed: int = 0,
+    ) -> Blueprint:
+        """Measure the trained network once: its traces and its answers.
+
+        Raises:
+            BadInput: unknown energy preset.
+        """
+        energy_preset(settings.energy_preset)
+        calibration = splits.calibration.take(
+            range(min(settings.gate_images, len(splits.calibration)))
+        )
+        # The sequential test needs an order that does not depend on the answers.
+        order = np.random.default_rng(seed).permutation(len(splits.search))
+        search = splits.search.take(order)
+        batch = settings.batch_size
+        inputs = preprocessing.apply(calibration.images)
+        return cls(
+            architecture=network.architecture,
+            arguments=network.arguments,
+            state={name: t.detach().numpy() for name, t in network.state_dict().items()},
+            calibration=calibration,
+            search=search,
+            test=splits.test,
+            preprocessing=preprocessing,
+            traces=collect_traces(network, inputs, batch, seed),
+            search_correct=correct(network, search, preprocessing, batch).numpy(),
+            test_correct=correct(network, splits.test, preprocessing, batch).numpy(),
+            settings=settings,
+        )
+
+    def build(self) -> Evaluator:
+        """Evaluator over these arrays."""
+        torch.set_num_threads(1)
+        return Evaluator(
+            network=self.network(),
+            calibration=self.calibration,
+            search=self.search,
+            test=self.test,
+            preprocessing=self.preprocessing,
+            traces=self.traces,
+            search_correct=self.search_correct,
+            test_correct=self.test_correct,
+            settings=self.settings,
+        )
+
+    def network(self) -> Network:
+        """The trained network over these arrays, in eval mode."""
+        with torch.device("meta"):
+            network = build_official(self.architecture, self.arguments)
+        with warnings.catch_warnings():
+            # Weights from an object store are read-only, and nothing writes to them.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            state = {name: torch.from_numpy(array) for name, array in self.state.items()}
+        network.load_state_dict(state, strict=True, assign=True)
+        return network.eval()
+
+    def fingerprints(self) -> dict[str, str]:
+        """What identifies an evaluation besides its candidate, as short digests."""
+        weights = hashlib.sha256()
+        for name in sorted(self.state):
+            weights.update(name.encode())
+            weights.update(np.ascontiguousarray(self.state[name]).tobytes())
+        return {
+            "code": str(CODE_VERSION),
+            "network": _digest([self.architecture, dict(self.arguments)]),
+            "weights": weights.hexdigest()[:16],
+            "calibration": self.calibration.digest[:16],
+            "search": self.search.digest[:16],
+            "preprocessing": _digest(self.preprocessing.to_dict()),
+            "settings": _digest(asdict(self.settings)),
+        }
+
+    def parent(self) -> dict[str, Any]:
+        """What is known of the trained network, for reports and for the front's file."""
+        evaluator = self.build()
+        measures = evaluator.parent_measures()
+        network = evaluator.network
+        return {
+            "architecture": self.architecture,
+            "arguments": dict(self.arguments),
+            "time_steps": network.time_steps,
+            "bytes": parent_bytes(network),
+            "n_search": len(self.search),
+            "n_test": len(self.test),
+            "accuracy_search": float(self.search_correct.mean()),
+            "accuracy_test": float(self.test_correct.mean()) if len(self.test) else None,
+            "energy_preset": self.settings.energy_preset,
+            "energy_formula": energy_preset(self.settings.energy_preset).formula,
+            "sites": [
+                {
+                    "kind": site.kind.value,
+                    "name": site.name,
+                    "size": site.size,
+                    "block": site.block,
+                    "stage": site.stage,
+                }
+                for site in network.sites
+            ],
+            **measures,
+        }
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
