@@ -146,6 +146,7 @@ class Blueprint:
         evaluator = self.build()
         measures = evaluator.parent_measures()
         network = evaluator.network
+        preset = energy_preset(self.settings.energy_preset)
         return {
             "architecture": self.architecture,
             "arguments": dict(self.arguments),
@@ -155,8 +156,8 @@ class Blueprint:
             "n_test": len(self.test),
             "accuracy_search": float(self.search_correct.mean()),
             "accuracy_test": float(self.test_correct.mean()) if len(self.test) else None,
-            "energy_preset": self.settings.energy_preset,
-            "energy_formula": energy_preset(self.settings.energy_preset).formula,
+            "energy_preset": {"name": preset.name, "mac_pj": preset.mac, "ac_pj": preset.ac},
+            "energy_formula": preset.formula,
             "sites": [
                 {
                     "kind": site.kind.value,

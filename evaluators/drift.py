@@ -128,8 +128,11 @@ class _Sampler(_Recorder):
             for name, parts in self._potentials.items()
         }
 
-    def _coordinates(self, name: str) -> tuple[NDArray[np.int64], ...]:
-        return tuple(np.unravel_index(self._chosen[name], self._shapes[name]))
+    def _coordinates(
+        self, name: str
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        image, position, channel = np.unravel_index(self._chosen[name], self._shapes[name])
+        return image, position, channel
 
 
 class _Comparer(_Recorder):

@@ -113,9 +113,7 @@ class Evaluator:
             return run.infeasible(costs.bytes / limit - 1)
         with run.timed(Stage.DRIFT):
             small = self._build(run.candidate)
-            drifts = layer_drifts(
-                small, self._traces, self._calibration, self.settings.batch_size
-            )
+            drifts = layer_drifts(small, self._traces, self._calibration, self.settings.batch_size)
             run.measures["drift"] = mean_drift(drifts)
             run.images += len(self._calibration)
         gate = run.request.gate

@@ -10,11 +10,8 @@ from ..spaces.candidate import Candidate
 from ..spaces.site import UNTOUCHED_BITS, SiteKind
 from .declaration import Source, Synapse
 from .network import TIME_SITE, Network
-from .packed.layout import (
-    code_bytes,
-    float_bytes,
-    neuron_bytes,
-)
+from .packed.layout import code_bytes, float_bytes, neuron_bytes
+from .parts.synapse import parameters_of
 from .parts.tokens import score_macs
 from .surgery.compress import check_candidate, chosen_by_kind
 
@@ -60,9 +57,7 @@ def parent_bytes(network: Network) -> int:
     The reference of `bytes_ratio`; parameters that never act are not counted.
     """
     count = _Count(network, {kind: {} for kind in SiteKind})
-    numbers = sum(
-        count.weights(synapse) + count.shape(synapse)[0] for synapse in count.synapses
-    )
+    numbers = sum(count.weights(synapse) + count.shape(synapse)[0] for synapse in count.synapses)
     return 4 * numbers
 
 
@@ -102,8 +97,8 @@ class _Count:
 
     def shape(self, synapse: Synapse) -> tuple[int, int, int]:
         """Output channels, input channels, kernel area."""
-        weight = self._modules[synapse.name].weight
-        outputs, inputs, *kernel = weight.shape  # pyright: ignore
+        weight, _ = parameters_of(self._modules[synapse.name])
+        outputs, inputs, *kernel = weight.shape
         rows = self._rows.get(synapse.name, outputs)
         return rows, self._columns.get(synapse.name, inputs), math.prod(kernel)
 

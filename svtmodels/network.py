@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
@@ -85,10 +86,14 @@ class Network(nn.Module, abc.ABC):
                 act; compressed networks go without.
         """
 
-    @property
-    @abc.abstractmethod
+    @functools.cached_property
     def declaration(self) -> Declaration:
         """Sites and costs of the full (trained) network, whatever this one's widths are."""
+        return self._declare()
+
+    @abc.abstractmethod
+    def _declare(self) -> Declaration:
+        """Make the declaration; called once."""
 
     @property
     @abc.abstractmethod

@@ -7,8 +7,8 @@ from typing import Any
 
 from ..spaces.errors import unknown_name
 from .network import Network
-from .spikformer import VARIANTS as SPIKFORMER_VARIANTS
 from .spikformer import Spikformer
+from .spikformer_layers import VARIANTS as SPIKFORMER_VARIANTS
 
 ARCHITECTURES: Mapping[str, type[Network]] = dict.fromkeys(SPIKFORMER_VARIANTS, Spikformer)
 """Class of each official architecture."""

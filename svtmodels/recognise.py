@@ -12,9 +12,7 @@ from ..spaces.errors import BadInput
 from .official import ARCHITECTURES
 
 
-def recognise(
-    state: Mapping[str, Tensor], known: Mapping[str, Any]
-) -> tuple[str, dict[str, Any]]:
+def recognise(state: Mapping[str, Tensor], known: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Architecture and constructor arguments of an official state dict.
 
     Args:
@@ -31,8 +29,10 @@ def recognise(
     if "num_heads" not in arguments:
         dim = arguments["embed_dims"]
         likely = [h for h in (4, 8, 12, 16) if dim % h == 0]
-        raise BadInput(f"the number of heads cannot be read off the weights: give num_heads=…"
-                       f" (likely: {', '.join(map(str, likely))}).")
+        raise BadInput(
+            f"the number of heads cannot be read off the weights: give num_heads=…"
+            f" (likely: {', '.join(map(str, likely))})."
+        )
     return architecture, arguments
 
 
@@ -60,8 +60,11 @@ def _spikformer_arguments(state: Mapping[str, Tensor], architecture: str) -> dic
     dim = last.shape[0]
     depths = {int(m.group(1)) for name in state if (m := re.match(r"block\.(\d+)\.", name))}
     hidden = next(
-        (t.shape[0] for n, t in state.items() if re.fullmatch(r"block\.0\.mlp\.fc1_\w+\.weight", n)
-         and t.dim() > 1),
+        (
+            t.shape[0]
+            for n, t in state.items()
+            if re.fullmatch(r"block\.0\.mlp\.fc1_\w+\.weight", n) and t.dim() > 1
+        ),
         4 * dim,
     )
     size = {"spikformer_cifar10": 32, "spikformer_imagenet": 224}.get(architecture, 128)

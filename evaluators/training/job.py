@@ -15,8 +15,8 @@ from ...svtmodels.network import Network
 from ...svtmodels.official import build_official
 from ..accuracy import accuracy
 from ..data.preprocessing import Preprocessing
-from ..data.splits import Splits, held_out_digest
 from ..data.settings import load_splits
+from ..data.splits import Splits, held_out_digest
 from .loop import Progress, TrainingResult, train
 from .recipe import Recipe
 

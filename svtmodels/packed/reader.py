@@ -98,9 +98,7 @@ def read_manifest(folder: Path | str) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise CorruptFile(f"{path} is not a manifest of the format {FORMAT!r}.")
     if manifest.get("schema") != SCHEMA:
-        raise BadInput(
-            f"{path} has schema {manifest.get('schema')}; this version reads {SCHEMA}."
-        )
+        raise BadInput(f"{path} has schema {manifest.get('schema')}; this version reads {SCHEMA}.")
     return manifest
 
 
@@ -117,9 +115,7 @@ def _checked(folder: Path, name: str, manifest: dict[str, Any]) -> _Arrays:
         raise CorruptFile(f"{path}: {error}.") from None
 
 
-def _fill(
-    network: Network, synapse: Synapse, entries: dict[str, Any], arrays: _Arrays
-) -> None:
+def _fill(network: Network, synapse: Synapse, entries: dict[str, Any], arrays: _Arrays) -> None:
     vectors = _vectors(synapse, entries, arrays)
     module = network.get_submodule(synapse.weight)
     if f"{synapse.name}.codes" in entries:
@@ -160,14 +156,12 @@ def _quantised(
         vectors["bias"],
         bits=entry["bits"],
         grid=entry["input_grid"],
-        padding=module.padding[0] if isinstance(module, Conv) else None,  # pyright: ignore
+        padding=module.margin if isinstance(module, Conv) else None,
         max_input=entry["input_limit"],
     )
 
 
-def _vectors(
-    synapse: Synapse, entries: dict[str, Any], arrays: _Arrays
-) -> dict[str, Tensor]:
+def _vectors(synapse: Synapse, entries: dict[str, Any], arrays: _Arrays) -> dict[str, Tensor]:
     name = f"{synapse.name}.affine"
     if name not in entries:
         return {}

@@ -38,11 +38,14 @@ class LIF(neuron.LIFNode):
     def multi_step_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Spikes [T, ...] for input currents [T, ...]."""
         if x_seq.device.type == "cpu" and x_seq.dtype in _SUFFIX and lif_kernel() is not None:
-            return _FusedLIF.apply(x_seq, float(self.tau), float(self.v_threshold))
+            spikes = _FusedLIF.apply(x_seq, float(self.tau), float(self.v_threshold))
+            assert isinstance(spikes, Tensor)
+            return spikes
         self.reset()
-        spikes = super().multi_step_forward(x_seq, *args, **kwargs)
+        plain = super().multi_step_forward(x_seq, *args, **kwargs)
         self.reset()
-        return spikes
+        assert isinstance(plain, Tensor)
+        return plain
 
 
 def membrane(x: Tensor, tau: float, theta: float) -> Tensor:

@@ -17,10 +17,11 @@ class Conv(nn.Conv2d):
 
     def __init__(self, inputs: int, outputs: int, kernel: int, bias: bool = False) -> None:
         super().__init__(inputs, outputs, kernel, padding=kernel // 2, bias=bias)
+        self.margin = kernel // 2
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve every map; leading axes are batch."""
-        return convolve(input, self.weight, self.bias, self.padding)
+        return convolve(input, self.weight, self.bias, self.margin)
 
 
 class Pointwise(nn.Module):
@@ -88,12 +89,10 @@ class ChannelAffine(nn.Module):
         return self.scale, self.bias
 
 
-def convolve(
-    x: Tensor, weight: Tensor, bias: Tensor | None, padding: int | str | tuple[int, ...]
-) -> Tensor:
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
     """Convolution of channel-last maps [..., H, W, C_in] -> [..., H, W, C_out]."""
     maps = x.reshape(-1, *x.shape[-3:]).permute(0, 3, 1, 2)
-    out = F.conv2d(maps, weight, bias, padding=padding)  # pyright: ignore[reportArgumentType]
+    out = F.conv2d(maps, weight, bias, padding=padding)
     return out.permute(0, 2, 3, 1).reshape(*x.shape[:-3], *out.shape[-2:], -1)
 
 
@@ -170,6 +169,13 @@ class QuantisedSynapse(nn.Module):
         if self.padding is None:
             return F.linear(x, weight.flatten(1))
         return convolve(x, weight, None, self.padding)
+
+
+def parameters_of(synapse: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """Weight [C_out, C_in, ...] and bias [C_out] of any kind of synapse, detached."""
+    weight, bias = synapse.weight, synapse.bias
+    assert isinstance(weight, Tensor)
+    return weight.detach(), bias.detach() if isinstance(bias, Tensor) else None
 
 
 def _pointwise(linear: nn.Linear, trailing: int) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..declaration import ChannelGroup, Declaration
 from ..network import Network
+from ..parts.synapse import parameters_of
 
 
 def kept_channels(network: Network, widths: Mapping[str, int]) -> dict[str, Tensor]:
@@ -24,7 +25,7 @@ def channel_norms(network: Network, group: ChannelGroup) -> Tensor:
     """L2 norm [size] of each channel over the rows of all synapses that produce it."""
     modules = {synapse.name: synapse.weight for synapse in network.declaration.synapses}
     squares = [
-        network.get_submodule(modules[name]).weight.detach().flatten(1).square().sum(1)  # pyright: ignore
+        parameters_of(network.get_submodule(modules[name]))[0].flatten(1).square().sum(1)
         for name in group.producers
     ]
     return torch.stack(squares).sum(0).sqrt()

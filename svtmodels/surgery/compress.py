@@ -18,7 +18,7 @@ from ...spaces.site import UNTOUCHED_BITS, Site, SiteKind
 from ..declaration import Synapse
 from ..network import Network
 from ..official import build_official
-from ..parts.synapse import ChannelAffine, ChannelNorm, Conv, QuantisedSynapse
+from ..parts.synapse import ChannelAffine, ChannelNorm, Conv, QuantisedSynapse, parameters_of
 from .bits import quantise
 from .channels import kept_channels, rows_and_columns
 
@@ -80,9 +80,8 @@ def chosen_by_kind(values: Mapping[Site, int]) -> dict[SiteKind, dict[str, int]]
 def quantise_synapse(network: Network, synapse: Synapse, bits: int) -> None:
     """Fold the batch norm of a synapse into it and replace it by integers, in place."""
     module = network.get_submodule(synapse.weight)
-    weight, bias = module.weight.detach(), module.bias  # pyright: ignore
-    assert isinstance(weight, Tensor)
-    shift = torch.zeros_like(weight[:, 0].flatten(1)[:, 0]) if bias is None else bias.detach()
+    weight, bias = parameters_of(module)
+    shift = weight.new_zeros(len(weight)) if bias is None else bias
     if synapse.norm is not None:
         norm = network.get_submodule(synapse.norm)
         assert isinstance(norm, ChannelNorm | ChannelAffine)
@@ -92,7 +91,7 @@ def quantise_synapse(network: Network, synapse: Synapse, bits: int) -> None:
         network.set_submodule(synapse.norm, nn.Identity())
     codes, steps = quantise(weight, bits)
     grid, largest = network.input_grid(synapse.source)
-    padding = module.padding[0] if isinstance(module, Conv) else None
+    padding = module.margin if isinstance(module, Conv) else None
     quantised = QuantisedSynapse(
         codes, steps / grid, shift, bits=bits, grid=grid, padding=padding, max_input=largest
     )

@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 from data_files import random_images
+
 from spikefront.evaluators.data import ImageData
 from spikefront.spaces import BadInput
 

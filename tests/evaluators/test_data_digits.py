@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits as load_embedded
+
 from spikefront.evaluators.data import load_digits
 from spikefront.spaces import BadInput
 

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from data_files import png, random_images, write_images, write_parquet
 from PIL import Image
+
 from spikefront.evaluators.data import ParquetImages, load_parquet
 from spikefront.spaces import BadInput, CorruptFile
 

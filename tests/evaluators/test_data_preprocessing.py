@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+
 from spikefront.evaluators.data import ImageData, Preprocessing, load_digits
 from spikefront.spaces import BadInput
 

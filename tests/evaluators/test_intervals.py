@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from spikefront.evaluators.intervals import paired_interval, tango_interval, wilson_interval
 from spikefront.spaces import BadInput
 

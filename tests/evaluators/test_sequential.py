@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
 from spikefront.evaluators.sequential import DropTest
 from spikefront.spaces import BadInput
 

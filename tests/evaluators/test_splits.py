@@ -9,6 +9,7 @@ import pytest
 from data_files import png, random_images, write_images, write_parquet
 from hypothesis import given
 from hypothesis import strategies as st
+
 from spikefront.evaluators.data import (
     ImageData,
     check_disjoint,

@@ -1,0 +1,126 @@
+"""From the names in a config to a blueprint: network, data and settings put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..spaces.errors import BadInput
+from ..spaces.space import Granularity, Space
+from ..svtmodels.checkpoint import load_checkpoint
+from ..svtmodels.costs import parent_bytes
+from ..svtmodels.network import Network
+from ..svtmodels.zoo import zoo_path
+from .blueprint import Blueprint
+from .data.preprocessing import Preprocessing
+from .data.settings import load_splits
+from .data.splits import Splits, held_out_digest
+from .evaluator import EvaluationSettings
+
+_PREPROCESSING = "preprocessing"
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """The network that a search starts from.
+
+    Attributes:
+        name: for reports.
+        network: in eval mode.
+    """
+
+    name: str
+    network: Network
+
+    @classmethod
+    def load(
+        cls, checkpoint: str | None, zoo: str | None, known: Mapping[str, Any]
+    ) -> TrainedModel:
+        """Network of a checkpoint or of the zoo; exactly one is given.
+
+        Raises:
+            BadInput: no such file or name, or weights that do not fit.
+        """
+        path = zoo_path(zoo) if zoo is not None else Path(checkpoint or "")
+        return cls(zoo or path.stem, load_checkpoint(path, **known))
+
+    @property
+    def bytes(self) -> int:
+        """Reference of `bytes_ratio`."""
+        return parent_bytes(self.network)
+
+    def spaces(self, granularity: Granularity, levels: Mapping[Any, Any]) -> list[Space]:
+        """The searched axes at all granularities up to the given one, coarse to fine."""
+        order = list(Granularity)
+        chosen = order[: order.index(granularity) + 1]
+        return [self.network.space(each, levels) for each in chosen]
+
+
+def prepare(
+    model: TrainedModel, data: Mapping[str, Any], settings: EvaluationSettings, seed: int
+) -> tuple[Blueprint, list[str]]:
+    """Blueprint of a search, and what its user should know about the data.
+
+    Args:
+        model: the trained network.
+        data: settings of the data; `preprocessing` (a preset's name, or mean and std) is needed
+            for a foreign checkpoint only, ours carry it.
+        settings: of the evaluation.
+        seed: of the order of the search images and of the sampled traces.
+
+    Raises:
+        BadInput: data that cannot be read or does not fit the network, or that the network was
+            trained on.
+    """
+    options = dict(data)
+    preprocessing = preprocessing_of(model.network, options.pop(_PREPROCESSING, None))
+    splits = load_splits(options, with_train=False)
+    _check_fit(model.network, splits)
+    notes = [splits.declared, _held_out_note(model.network, splits)]
+    return Blueprint.prepare(model.network, splits, preprocessing, settings, seed), notes
+
+
+def preprocessing_of(network: Network, given: Any) -> Preprocessing:
+    """Preprocessing that is given (a name, or mean and std), else the one on the card.
+
+    Raises:
+        BadInput: neither is there.
+    """
+    if isinstance(given, str):
+        return Preprocessing.preset(given)
+    if isinstance(given, Mapping):
+        return Preprocessing.from_dict(given)
+    if given is not None:
+        raise BadInput(f"data.preprocessing is {given!r}; give a preset or {{mean, std}}.")
+    if _PREPROCESSING in network.card:
+        return Preprocessing.from_dict(network.card[_PREPROCESSING])
+    raise BadInput(
+        "this checkpoint does not say how its images were normalised: give data.preprocessing, "
+        "e.g. cifar10, imagenet, or {mean: […], std: […]}."
+    )
+
+
+def _check_fit(network: Network, splits: Splits) -> None:
+    images, classes = splits.search.images.shape[1:], len(splits.search.classes)
+    if tuple(images) != network.input_shape:
+        raise BadInput(f"images of shape {tuple(images)}; the network takes {network.input_shape}.")
+    if classes != network.classes:
+        raise BadInput(f"the data has {classes} classes; the network has {network.classes}.")
+
+
+def _held_out_note(network: Network, splits: Splits) -> str:
+    recorded = network.card.get("held_out")
+    if recorded is None:
+        return (
+            "The checkpoint does not say what it was trained on: calibration and search images "
+            "may have been among it, and accuracies on them may flatter."
+        )
+    if recorded != held_out_digest(splits):
+        raise BadInput(
+            "the calibration and search images are not those that were left out when this "
+            "checkpoint was trained, so it may have seen them; use the data settings of its "
+            f"training: {network.card.get('data')}."
+        )
+    return "The network was trained without the calibration and search images."

@@ -1,0 +1,309 @@
+"""The controller: asks the strategy, dispatches, and commits in order of suggestion."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from ..cluster.backend import Backend, Completion, Outcome
+from ..evaluators.evaluation import Evaluation, Request, Stage, State
+from ..spaces.candidate import Candidate
+from ..spaces.errors import BadInput
+from .front import Front
+from .gate import GatePolicy
+from .ledger import Event, Ledger
+from .strategies.base import Strategy
+
+_POLL_SECONDS = 0.5
+"""Longest wait for a completion, so that time budgets and interruptions are noticed."""
+
+_REPEATS = 200
+"""Suggestions in a row that were made before, after which a space counts as exhausted."""
+
+_STATES = {
+    Outcome.FAILED: State.FAILED,
+    Outcome.LOST: State.LOST,
+    Outcome.QUARANTINED: State.QUARANTINED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """When no more candidates are suggested; whichever limit is reached first.
+
+    Attributes:
+        candidates: evaluations; suggestions that were made before do not count.
+        image_evaluations: forward passes of one image, over all evaluations.
+        seconds: of wall time since the controller started (or was resumed).
+    """
+
+    candidates: int
+    image_evaluations: int | None = None
+    seconds: float | None = None
+
+
+class Observer(Protocol):
+    """Is told of every commit."""
+
+    def committed(self, evaluation: Evaluation, hit: bool) -> None:
+        """One evaluation was committed; `hit`: it was known before."""
+        ...
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of the candidates of a search; `hits` are suggestions made before."""
+
+    by_state: dict[State, int] = field(default_factory=lambda: dict.fromkeys(State, 0))
+    rejected_by: dict[Stage, int] = field(default_factory=lambda: dict.fromkeys(Stage, 0))
+    hits: int = 0
+    duplicates: int = 0
+    image_evaluations: int = 0
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations committed so far, without hits."""
+        return sum(self.by_state.values())
+
+    def add(self, evaluation: Evaluation) -> None:
+        """Count a committed evaluation."""
+        self.by_state[evaluation.state] += 1
+        self.image_evaluations += evaluation.image_evaluations
+        if evaluation.state is State.REJECTED and evaluation.rejection is not None:
+            self.rejected_by[evaluation.rejection.stage] += 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form, as front.json holds it."""
+        return {
+            **{state.value: count for state, count in self.by_state.items()},
+            "rejected_by": {s.value: n for s, n in self.rejected_by.items() if n},
+            "hits": self.hits,
+            "duplicates": self.duplicates,
+            "image_evaluations": self.image_evaluations,
+        }
+
+
+@dataclass(slots=True)
+class _Open:
+    """A suggestion that is not committed yet; `request` is None if it was made before."""
+
+    candidate: Candidate
+    request: Request | None
+    evaluation: Evaluation | None = None
+
+
+class Controller:
+    """Runs a search over a backend, with the ledger as the one durable truth.
+
+    Suggestion k is made when exactly k - W evaluations are committed, and commits happen in order
+    of suggestion whatever the order of arrival. The ledger of a search is therefore the same
+    with one worker or a hundred, and with workers killed on the way.
+
+    In unordered mode commits follow arrival: no evaluation waits for an older one. The trace then
+    depends on timing, and two runs differ.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        backend: Backend[Request, Evaluation],
+        ledger: Ledger,
+        front: Front,
+        gate: GatePolicy,
+        budget: Budget,
+        window: int,
+        *,
+        ordered: bool = True,
+        space_size: int | None = None,
+    ) -> None:
+        self.front = front
+        self.counts = Counts()
+        self.evaluations: list[Evaluation] = []
+        self._strategy = strategy
+        self._backend = backend
+        self._ledger = ledger
+        self._gate = gate
+        self._budget = budget
+        self._window = window
+        self._ordered = ordered
+        self._space_size = space_size
+        self._observers: list[Observer] = []
+        self._open: dict[int, _Open] = {}
+        self._known: dict[str, Evaluation] = {}
+        self._suggested = 0
+        self._committed = 0
+        self._repeats = 0
+        self._started = time.monotonic()
+
+    def observe(self, observer: Observer) -> None:
+        """Tell an observer of every commit from now on."""
+        self._observers.append(observer)
+
+    def replay(self, events: Iterable[Event]) -> int:
+        """Bring everything to the state that a ledger records; returns the commits found.
+
+        What was suggested and not committed is dispatched again by `run`.
+
+        Raises:
+            BadInput: the strategy suggests something else than the ledger says: code or config
+                have changed since.
+        """
+        for event in events:
+            match event["event"]:
+                case "suggested":
+                    self._replay_suggestion(event)
+                case "evaluated":
+                    evaluation = Evaluation.from_dict(event["evaluation"])
+                    self._take(event["index"], evaluation, hit=False)
+                case "hit":
+                    known = self._known[event["key"]]
+                    self._take(event["index"], known, hit=True)
+                case _:
+                    pass
+        return self._committed
+
+    def run(self) -> None:
+        """Search until the budget is spent; on return everything is committed and durable."""
+        try:
+            for index, open_ in self._open.items():
+                if open_.request is not None:
+                    self._backend.submit(index, open_.request)
+            self._fill()
+            while self._open:
+                self._commit_ready()
+                if not self._open:
+                    break
+                for completion in self._backend.wait(_POLL_SECONDS):
+                    self._arrived(completion)
+        finally:
+            self._ledger.sync()
+
+    def _fill(self) -> None:
+        while len(self._open) < self._window and not self._spent():
+            index = self._suggested
+            candidate = self._strategy.suggest(index)
+            open_ = self._prepare(candidate)
+            self._note_suggestion(index, open_)
+            if open_.request is not None:
+                self._backend.submit(index, open_.request)
+
+    def _prepare(self, candidate: Candidate) -> _Open:
+        """Suggestion with its request; none if the candidate is known or on its way."""
+        key = candidate.key
+        on_its_way = any(open_.candidate.key == key for open_ in self._open.values())
+        if key in self._known or on_its_way:
+            return _Open(candidate, None)
+        return _Open(candidate, Request(candidate, self._gate.current, self._gate.audits(key)))
+
+    def _note_suggestion(self, index: int, open_: _Open) -> None:
+        self._open[index] = open_
+        self._suggested += 1
+        self._ledger.append(
+            {
+                "event": "suggested",
+                "index": index,
+                "key": open_.candidate.key,
+                "candidate": open_.candidate.to_dict(),
+                "audited": open_.request is not None and open_.request.audited,
+                "gate_version": self._gate.current.version,
+            }
+        )
+
+    def _replay_suggestion(self, event: Mapping[str, Any]) -> None:
+        index = event["index"]
+        candidate = self._strategy.suggest(index)
+        if candidate.key != event["key"]:
+            raise BadInput(
+                f"suggestion {index} was {event['key']} and would be {candidate.key} now: the "
+                "code or the config has changed since. Start a new run under another name."
+            )
+        self._open[index] = self._prepare(candidate)
+        self._suggested += 1
+
+    def _spent(self) -> bool:
+        budget, pending = self._budget, sum(o.request is not None for o in self._open.values())
+        if self.counts.evaluations + pending >= budget.candidates:
+            return True
+        if self._space_size is not None and self.counts.evaluations + pending >= self._space_size:
+            return True
+        if self._repeats >= _REPEATS:
+            return True
+        images = budget.image_evaluations
+        if images is not None and self.counts.image_evaluations >= images:
+            return True
+        elapsed = time.monotonic() - self._started
+        return budget.seconds is not None and elapsed >= budget.seconds
+
+    def _arrived(self, completion: Completion[Evaluation]) -> None:
+        open_ = self._open.get(completion.task)
+        if open_ is None or open_.evaluation is not None:
+            self.counts.duplicates += 1
+            self._ledger.append({"event": "duplicate", "index": completion.task})
+            return
+        open_.evaluation = _evaluation(open_, completion)
+
+    def _commit_ready(self) -> None:
+        """Commit whatever may be committed now, refilling the window after each commit."""
+        while (index := self._next_ready()) is not None:
+            open_ = self._open[index]
+            if open_.request is None:
+                self._ledger.append({"event": "hit", "index": index, "key": open_.candidate.key})
+                self._take(index, self._known[open_.candidate.key], hit=True)
+            else:
+                assert open_.evaluation is not None
+                record = {"event": "evaluated", "index": index}
+                self._ledger.append({**record, "evaluation": open_.evaluation.to_dict()})
+                self._take(index, open_.evaluation, hit=False)
+            self._fill()
+
+    def _next_ready(self) -> int | None:
+        for index, open_ in self._open.items():
+            known = open_.request is None and open_.candidate.key in self._known
+            if known or open_.evaluation is not None:
+                return index
+            if self._ordered:
+                return None
+        return None
+
+    def _take(self, index: int, evaluation: Evaluation, *, hit: bool) -> None:
+        """Commit: the only place where anything is learned from an evaluation."""
+        self._open.pop(index)
+        self._committed += 1
+        self._strategy.update([evaluation])
+        if hit:
+            self.counts.hits += 1
+            self._repeats += 1
+        else:
+            self._repeats = 0
+            self.counts.add(evaluation)
+            self._known[evaluation.key] = evaluation
+            self.evaluations.append(evaluation)
+            entered = self.front.add(evaluation)
+            self._gate.update(evaluation, self.front, entered)
+        for observer in self._observers:
+            observer.committed(evaluation, hit)
+
+
+def _evaluation(open_: _Open, completion: Completion[Evaluation]) -> Evaluation:
+    """Evaluation that a completion amounts to, with who did it and how long it took."""
+    request = open_.request
+    assert request is not None
+    timing = {
+        "worker": completion.worker,
+        "total": completion.seconds,
+        "attempts": completion.attempts,
+    }
+    if completion.result is not None:
+        done = completion.result
+        return replace(done, timing={**done.timing, **timing})
+    return Evaluation(
+        candidate=open_.candidate,
+        state=_STATES[completion.outcome],
+        stage=Stage.STATIC,
+        audited=request.audited,
+        gate_version=request.gate.version,
+        error=completion.error,
+        timing=timing,
+    )

@@ -1,0 +1,67 @@
+"""What a search would do and cost, before anything is spent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..evaluators.assessment import seconds_per_image
+from ..evaluators.data.settings import load_splits
+from ..svtmodels.costs import static_costs
+from .search import Search
+
+_MIB = 2**20
+_WORKER_MIB = 350
+"""Resident memory of a worker with torch loaded, measured, without model and data."""
+_RUN_MIB = 12
+"""Ledger, table, report and database of a search of some hundred candidates, measured."""
+
+
+def dry_run(search: Search) -> tuple[str, dict[str, Any]]:
+    """Text and record: axes, size of the space, bytes, memory, disk, hours.
+
+    The hours are an upper bound: every candidate as dear as the trained network, none rejected.
+    """
+    plan, config = search.plan(), search.config
+    network, space = plan.model.network, plan.space
+    smallest = space.decode([0] * len(space.axes))
+    low = static_costs(network, smallest).bytes
+    high = static_costs(network, space.decode(space.full)).bytes
+    data = {k: v for k, v in config.data.items() if k != "preprocessing"}
+    splits = load_splits(data, with_train=False)
+    images = len(splits.search) + min(config.evaluation.gate_images, len(splits.calibration))
+    workers = 1 if config.cluster.backend == "in-process" else config.cluster.worker_count
+    seconds = seconds_per_image(network, config.evaluation.batch_size)
+    hours = seconds * images * config.budget.candidates / workers / 3600
+    pixels = sum(split.images.nbytes for split in splits.named().values())
+    record = {
+        "axes": {axis.name: list(axis.levels) for axis in space.axes},
+        "space_size": space.size,
+        "bytes_range": [low, high],
+        "bytes_parent": plan.model.bytes,
+        "candidates": config.budget.candidates,
+        "workers": workers,
+        "memory_mib": round(workers * _WORKER_MIB + (pixels + plan.model.bytes) / _MIB),
+        "disk_mib": round(_RUN_MIB + 20 * high / _MIB),
+        "hours_at_most": hours,
+    }
+    return _text(record), record
+
+
+def _text(record: dict[str, Any]) -> str:
+    low, high = record["bytes_range"]
+    parent = record["bytes_parent"]
+    axes = [
+        f"  {name:<36}{', '.join(f'{level:g}' for level in levels)}"
+        for name, levels in record["axes"].items()
+    ]
+    return "\n".join(
+        [
+            f"{len(axes)} axes, {float(record['space_size']):.3g} points:",
+            *axes,
+            f"bytes      {low:,} to {high:,} ({low / parent:.1%} to {high / parent:.1%})",
+            f"budget     {record['candidates']} candidates on {record['workers']} workers",
+            f"memory     about {record['memory_mib']} MiB",
+            f"disk       about {record['disk_mib']} MiB",
+            f"time       at most {record['hours_at_most']:.2f} h (nothing rejected)",
+        ]
+    )

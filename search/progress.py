@@ -1,0 +1,81 @@
+"""Live progress: how fast, how strict the gate, how good the best so far, how long still."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from typing import TextIO
+
+from ..evaluators.evaluation import Evaluation, State
+from .controller import Budget, Counts
+
+_REFRESH_SECONDS = 0.5
+_PLAIN_SECONDS = 10.0
+_RECENT = 64
+"""Commits that the rate is measured over."""
+
+
+class Progress:
+    """Writes one status line per refresh: in place on a terminal, now and then elsewhere."""
+
+    def __init__(self, budget: Budget, counts: Counts, stream: TextIO | None = None) -> None:
+        self._budget = budget
+        self._counts = counts
+        self._stream = stream or sys.stderr
+        self._live = self._stream.isatty()
+        self._best: Evaluation | None = None
+        self._times: deque[float] = deque(maxlen=_RECENT)
+        self._shown = 0.0
+
+    def committed(self, evaluation: Evaluation, hit: bool) -> None:
+        """Take a commit in and refresh the line if it is time."""
+        now = time.monotonic()
+        if not hit:
+            self._times.append(now)
+        if evaluation.feasible and (self._best is None or _smaller(evaluation, self._best)):
+            self._best = evaluation
+        if now - self._shown >= (_REFRESH_SECONDS if self._live else _PLAIN_SECONDS):
+            self._shown = now
+            self._write(self.line())
+
+    def finish(self) -> None:
+        """Write the last line."""
+        self._write(self.line(), end="\n")
+
+    def line(self) -> str:
+        """The status as text."""
+        counts, total = self._counts, self._budget.candidates
+        done = counts.evaluations
+        rejected = counts.by_state[State.REJECTED]
+        stages = ", ".join(f"{n} by {s.value}" for s, n in counts.rejected_by.items() if n)
+        best = "none feasible yet"
+        if self._best is not None:
+            measures = self._best.measures
+            best = f"best {measures['bytes_ratio']:.1%} of bytes at {measures['accuracy']:.2%}"
+        return (
+            f"{done}/{total} candidates, {self._rate():.1f}/s, "
+            f"rejected {rejected / max(done, 1):.0%}{f' ({stages})' if stages else ''}, "
+            f"{best}, ETA {self._eta(total - done)}"
+        )
+
+    def _rate(self) -> float:
+        if len(self._times) < 2:
+            return 0.0
+        return (len(self._times) - 1) / max(self._times[-1] - self._times[0], 1e-9)
+
+    def _eta(self, left: int) -> str:
+        rate = self._rate()
+        if rate == 0:
+            return "unknown"
+        minutes, seconds = divmod(round(max(left, 0) / rate), 60)
+        return f"{minutes}:{seconds:02d}"
+
+    def _write(self, line: str, end: str = "") -> None:
+        lead = "\r\x1b[K" if self._live else ""
+        self._stream.write(lead + line + (end if self._live else "\n"))
+        self._stream.flush()
+
+
+def _smaller(evaluation: Evaluation, best: Evaluation) -> bool:
+    return evaluation.measures["bytes"] < best.measures["bytes"]

@@ -1,0 +1,164 @@
+"""What a search leaves: the table of all candidates and the front's file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..evaluators.evaluation import Evaluation, Stage
+from .controller import Counts
+from .front import Front
+from .gate import GateAudit
+
+SCHEMA = 1
+"""Of front.json."""
+
+_MEASURES = (
+    "bytes",
+    "bytes_ratio",
+    "bytes_container",
+    "parameters",
+    "macs",
+    "drift",
+    "accuracy",
+    "n_search",
+    "drop",
+    "synops",
+    "energy_mj",
+    "energy_literature_mj",
+)
+
+
+def write_evaluations(path: Path, evaluations: Sequence[Evaluation]) -> None:
+    """Write the table of all candidates, one row each in order of commit."""
+    columns: dict[str, list[Any]] = {
+        "number": list(range(len(evaluations))),
+        "key": [e.key for e in evaluations],
+        "candidate": [e.candidate.to_json() for e in evaluations],
+        "state": [e.state.value for e in evaluations],
+        "stage": [e.stage.value for e in evaluations],
+        "rejected_by": [e.rejection and e.rejection.stage.value for e in evaluations],
+        "rejection_value": [e.rejection and float(e.rejection.value) for e in evaluations],
+        "rejection_threshold": [e.rejection and float(e.rejection.threshold) for e in evaluations],
+        "violation": [e.violation for e in evaluations],
+        "audited": [e.audited for e in evaluations],
+        "gate_version": [e.gate_version for e in evaluations],
+        "image_evaluations": [e.image_evaluations for e in evaluations],
+        "seconds": [float(e.timing.get("total", 0.0)) for e in evaluations],
+        "error": [e.error for e in evaluations],
+    }
+    for name in _MEASURES:
+        columns[name] = [_number(e.measures.get(name)) for e in evaluations]
+    temporary = path.with_name(path.name + ".tmp")
+    pq.write_table(pa.table(columns, schema=_schema(columns)), temporary)
+    temporary.replace(path)
+
+
+def front_record(
+    front: Front,
+    parent: Mapping[str, Any],
+    tests: Mapping[str, Evaluation],
+    containers: Mapping[str, int],
+    reference: Mapping[str, float],
+    counts: Counts,
+    gate: GateAudit,
+    limits: Mapping[str, float | int | None],
+) -> dict[str, Any]:
+    """Contents of front.json.
+
+    Args:
+        front: after the search.
+        parent: what is known of the trained network.
+        tests: evaluation on the test split, by key.
+        containers: bytes of the packed folder, by key.
+        reference: point of the hypervolume.
+        counts: what became of all candidates.
+        gate: how the gate did.
+        limits: largest drop and bytes, None where there is none.
+    """
+    return {
+        "schema": SCHEMA,
+        "parent": dict(parent),
+        "members": [
+            member_record(member, tests.get(member.key), containers.get(member.key))
+            for member in front.members
+        ],
+        "hypervolume": front.hypervolume(reference),
+        "reference": dict(reference),
+        "counts": counts.to_dict(),
+        "gate_audit": asdict(gate),
+        "limits": dict(limits),
+    }
+
+
+def member_record(
+    member: Evaluation, test: Evaluation | None, container: int | None
+) -> dict[str, Any]:
+    """One member as front.json holds it; `test_interval` is member minus parent, 95 %."""
+    measures = member.measures
+    tested = test.measures if test is not None else {}
+    interval = None
+    if "drop_low" in tested:
+        interval = [-tested["drop_high"], -tested["drop_low"]]
+    return {
+        "key": member.key,
+        "candidate": member.candidate.to_dict(),
+        "accuracy_search": measures["accuracy"],
+        "accuracy_test": tested.get("accuracy_test"),
+        "n_search": int(measures["n_search"]),
+        "n_test": int(tested["n_test"]) if "n_test" in tested else None,
+        "test_difference": -tested["drop_test"] if "drop_test" in tested else None,
+        "test_interval": interval,
+        "bytes": int(measures["bytes"]),
+        "bytes_ratio": measures["bytes_ratio"],
+        "bytes_container": container,
+        "parameters": int(measures["parameters"]),
+        "macs": int(measures["macs"]),
+        "synops": measures["synops"],
+        "energy_mj": measures["energy_mj"],
+        "energy_literature_mj": measures["energy_literature_mj"],
+        "drift": measures["drift"],
+        "path": f"members/{member.key}",
+    }
+
+
+def nearest_misses(evaluations: Sequence[Evaluation], count: int = 5) -> list[Evaluation]:
+    """Candidates that came closest to meeting the constraints, measured in full first."""
+    missed = [e for e in evaluations if not e.feasible and "bytes" in e.measures]
+    return sorted(missed, key=lambda e: (e.stage is not Stage.FULL, e.violation, e.key))[:count]
+
+
+def miss_record(evaluation: Evaluation) -> dict[str, Any]:
+    """A near miss, JSON-ready."""
+    record = evaluation.to_dict()
+    return {name: record[name] for name in ("key", "candidate", "state", "violation", "measures")}
+
+
+def load_evaluation_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of the table of all candidates, candidates parsed."""
+    rows = pq.read_table(path).to_pylist()
+    return [{**row, "candidate": json.loads(row["candidate"])} for row in rows]
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _schema(columns: Mapping[str, Any]) -> pa.Schema:
+    whole = {"number", "gate_version", "image_evaluations"}
+    text = {"key", "candidate", "state", "stage", "rejected_by", "error"}
+
+    def kind(name: str) -> pa.DataType:
+        if name in whole:
+            return pa.int64()
+        if name in text:
+            return pa.string()
+        return pa.bool_() if name == "audited" else pa.float64()
+
+    return pa.schema([(name, kind(name)) for name in columns])

@@ -1,0 +1,329 @@
+"""A search as a whole: from a config to a run's folder."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from ..cluster.backend import Backend
+from ..cluster.in_process import InProcessBackend
+from ..evaluators.blueprint import Blueprint
+from ..evaluators.evaluation import Evaluation, Request
+from ..evaluators.evaluator import EvaluationSettings
+from ..evaluators.packing import pack_member, verify
+from ..evaluators.preparation import TrainedModel, prepare
+from ..spaces.errors import NothingFeasible, RunFailed
+from ..spaces.space import Space
+from .config import Config
+from .controller import Budget, Controller
+from .front import Front, Objective
+from .gate import GatePolicy, audit
+from .ledger import Ledger
+from .progress import Progress
+from .report.build import build_report
+from .results import front_record, miss_record, nearest_misses, write_evaluations
+from .run_folder import RunFolder, write_json, write_text
+from .strategies import STRATEGIES, build_strategy
+from .tracking.settings import TrackingSettings
+from .tracking.tracker import Tracker
+
+_MAXIMISED = frozenset({"accuracy"})
+_NOTE = "tracking"
+NEAREST_MISSES = "nearest_misses.json"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What a search came to.
+
+    Attributes:
+        folder: of the run.
+        front: its members, ascending in bytes.
+        record: front.json, parsed.
+    """
+
+    folder: Path
+    front: list[Evaluation]
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a search is going to do, before anything is spent."""
+
+    model: TrainedModel
+    spaces: Sequence[Space]
+    settings: EvaluationSettings
+
+    @property
+    def space(self) -> Space:
+        """The searched space."""
+        return self.spaces[-1]
+
+
+class Search:
+    """One search; build it with `from_config` or `resume`."""
+
+    def __init__(self, config: Config, *, resumed: bool = False) -> None:
+        self.config = config
+        self.folder = RunFolder(Path(config.output) / config.name)
+        self._resumed = resumed
+        self._say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)
+
+    @classmethod
+    def from_config(cls, path: str | Path, overrides: dict[str, Any] | None = None) -> Self:
+        """Search that a config file describes.
+
+        Raises:
+            BadInput: the config is wrong; lists every problem.
+        """
+        config = Config.load(path, STRATEGIES)
+        if overrides:
+            config = config.merged(overrides, strategies=STRATEGIES)
+        return cls(config)
+
+    @classmethod
+    def resume(cls, run: str | Path, overrides: dict[str, Any] | None = None) -> Self:
+        """Search that was interrupted; workers and budget may be changed, nothing else.
+
+        Raises:
+            BadInput: no run lies there.
+        """
+        folder = RunFolder(Path(run).resolve())
+        folder.require()
+        fixed = {"output": str(folder.path.parent), "name": folder.path.name}
+        config = Config.load(folder.config, STRATEGIES)
+        return cls(
+            config.merged({**fixed, **(overrides or {})}, strategies=STRATEGIES), resumed=True
+        )
+
+    def plan(self) -> Plan:
+        """Load the network and lay out the space.
+
+        Raises:
+            BadInput: the checkpoint cannot be used, or levels are out of range.
+        """
+        given = self.config.model
+        model = TrainedModel.load(given.checkpoint, given.zoo, given.known)
+        space = self.config.space
+        return Plan(
+            model,
+            model.spaces(space.granularity, space.levels.chosen()),
+            self._settings(model.bytes),
+        )
+
+    def run(self) -> SearchResult:
+        """Search, evaluate the front on the test split, pack, verify, record and report.
+
+        Raises:
+            BadInput: config, checkpoint or data are wrong; nothing was written.
+            NothingFeasible: no candidate meets the constraints; nearest misses are saved.
+            RunFailed: no space left, or no worker comes up.
+        """
+        plan = self.plan()
+        config = self.config
+        blueprint, notes = prepare(plan.model, config.data, plan.settings, config.seed)
+        for note in notes:
+            self._say(note)
+        ledger = self._ledger(blueprint)
+        with ledger, _backend(config, blueprint) as backend:
+            tracker = self._tracker(ledger)
+            try:
+                controller = self._controller(plan, blueprint, backend, ledger, tracker)
+                controller.run()
+                result = self._finish(plan, blueprint, backend, controller, tracker)
+            except BaseException as error:
+                tracker.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+                raise
+        if not result.front:
+            raise NothingFeasible(
+                f"none of {controller.counts.evaluations} candidates meets the constraints; the "
+                f"nearest misses are in {self.folder.path / NEAREST_MISSES}."
+            )
+        return result
+
+    def _settings(self, parent: int) -> EvaluationSettings:
+        given, limits = self.config.evaluation, self.config.constraints
+        sizes = [limits.max_bytes]
+        if limits.max_bytes_ratio is not None:
+            sizes.append(int(limits.max_bytes_ratio * parent))
+        return EvaluationSettings(
+            batch_size=given.batch_size,
+            gate_images=given.gate_images,
+            alpha=given.alpha,
+            energy_preset=given.energy_preset,
+            max_drop=limits.max_drop,
+            max_bytes=min((s for s in sizes if s is not None), default=None),
+            max_energy_mj=limits.max_energy_mj,
+        )
+
+    def _ledger(self, blueprint: Blueprint) -> Ledger:
+        config = self.config
+        trace = {
+            "space": config.space.model_dump(mode="json"),
+            "strategy": config.strategy.model_dump(mode="json"),
+            "objectives": list(config.objectives),
+            "gate": config.gate.model_dump(mode="json"),
+            "window": config.cluster.window,
+            "seed": config.seed,
+        }
+        fingerprints = {**blueprint.fingerprints(), **trace}
+        if self._resumed:
+            return Ledger.open(self.folder.ledger, fingerprints)
+        self.folder.create()
+        write_text(self.folder.config, config.to_yaml())
+        return Ledger.create(
+            self.folder.ledger, {"name": config.name, "fingerprints": fingerprints}
+        )
+
+    def _tracker(self, ledger: Ledger) -> Tracker:
+        given = self.config.tracking
+        settings = TrackingSettings(
+            uri=given.uri,
+            experiment=given.experiment,
+            registered_model=given.registered_model,
+            enabled=given.enabled,
+        )
+        tracker = Tracker(settings, self.folder.path)
+        earlier = [e["run"] for e in ledger.replayed if e.get("what") == _NOTE]
+        if earlier:
+            tracker.resume(earlier[-1])
+        elif given.enabled:
+            run = tracker.start(
+                self.config.name, self.config.model_dump(mode="json"), {"seed": self.config.seed}
+            )
+            ledger.append({"event": "note", "what": _NOTE, "run": run})
+        return tracker
+
+    def _controller(
+        self,
+        plan: Plan,
+        blueprint: Blueprint,
+        backend: Backend[Request, Evaluation],
+        ledger: Ledger,
+        tracker: Tracker,
+    ) -> Controller:
+        config = self.config
+        objectives = [Objective(name, name in _MAXIMISED) for name in config.objectives]
+        front = Front(objectives)
+        limited = config.constraints.max_drop is not None
+        budget = Budget(
+            config.budget.candidates, config.budget.image_evaluations, config.budget.seconds
+        )
+        controller = Controller(
+            build_strategy(plan.spaces, objectives, config.seed, config.strategy),
+            backend,
+            ledger,
+            front,
+            GatePolicy(config.gate, config.seed, limited),
+            budget,
+            config.cluster.window,
+            ordered=config.cluster.ordered,
+            space_size=plan.space.size,
+        )
+        found = controller.replay(ledger.replayed)
+        if self._resumed:
+            torn = f", {ledger.torn_bytes} torn bytes cut off" if ledger.torn_bytes else ""
+            self._say(f"Resumed after {found} committed suggestions{torn}.")
+        controller.observe(Progress(budget, controller.counts))
+        controller.observe(_Tracking(tracker, controller))
+        return controller
+
+    def _finish(
+        self,
+        plan: Plan,
+        blueprint: Blueprint,
+        backend: Backend[Request, Evaluation],
+        controller: Controller,
+        tracker: Tracker,
+    ) -> SearchResult:
+        folder, front = self.folder, controller.front
+        write_evaluations(folder.evaluations, controller.evaluations)
+        tests = _test(backend, front.members) if len(blueprint.test) else {}
+        parent = {"name": plan.model.name, **blueprint.parent()}
+        reference = {
+            o.name: 1 / plan.model.network.classes if o.maximise else parent[o.name]
+            for o in front.objectives
+        }
+        limits = {"drop": plan.settings.max_drop, "bytes": plan.settings.max_bytes}
+        gate = audit(controller.evaluations)
+        counts = controller.counts
+        shared = {"data": self.config.data, "search": self.config.name, "parent": parent["name"]}
+        record = front_record(front, parent, tests, {}, reference, counts, gate, limits)
+        for member, entry in zip(front.members, record["members"], strict=True):
+            path = folder.member(member.key)
+            entry["bytes_container"] = pack_member(
+                blueprint, member.candidate, path, {**shared, **entry}
+            )
+            if not verify(path, with_data=False).passed:
+                raise RunFailed(f"{path}: the packed file does not reproduce its network.")
+        write_json(folder.front, record)
+        if not front.members:
+            misses = nearest_misses(controller.evaluations)
+            write_json(folder.path / NEAREST_MISSES, {"misses": [miss_record(m) for m in misses]})
+        build_report(folder.path)
+        tracker.finish(record, aliases=_aliases(front) if front.members else None)
+        return SearchResult(folder.path, front.members, record)
+
+
+class _Tracking:
+    """Sends the state of a search to its tracker."""
+
+    def __init__(self, tracker: Tracker, controller: Controller) -> None:
+        self._tracker = tracker
+        self._controller = controller
+
+    def committed(self, evaluation: Evaluation, hit: bool) -> None:
+        counts, front = self._controller.counts, self._controller.front
+        smallest = front.smallest().measures["bytes"] if front.members else None
+        metrics = {
+            "front_size": len(front),
+            "smallest_bytes": smallest,
+            "rejected": sum(counts.rejected_by.values()),
+            "image_evaluations": counts.image_evaluations,
+        }
+        self._tracker.progress(counts.evaluations, metrics)
+
+
+def _backend(config: Config, blueprint: Blueprint) -> Backend[Request, Evaluation]:
+    cluster = config.cluster
+    if cluster.backend == "in-process":
+        return InProcessBackend(blueprint, capacity=cluster.window)
+    from ..cluster.ray_backend import RayBackend
+
+    return RayBackend(
+        blueprint,
+        cluster.worker_count,
+        cluster.window,
+        max_attempts=cluster.max_attempts,
+        address=cluster.address,
+        call_timeout=cluster.call_timeout,
+    )
+
+
+def _test(
+    backend: Backend[Request, Evaluation], members: Sequence[Evaluation]
+) -> dict[str, Evaluation]:
+    """Evaluate every member on the test split, which nothing has touched before."""
+    waiting = dict(enumerate(members))
+    results: dict[str, Evaluation] = {}
+    while waiting or backend.in_flight:
+        while waiting and backend.in_flight < backend.capacity:
+            number = next(iter(waiting))
+            backend.submit(number, Request(waiting.pop(number).candidate, test=True))
+        for done in backend.wait():
+            if done.result is None:
+                raise RunFailed(f"a front member could not be tested: {done.error}")
+            results[done.result.key] = done.result
+    return results
+
+
+def _aliases(front: Front) -> dict[str, str]:
+    return {
+        "smallest": front.smallest().key,
+        "most-accurate": front.most_accurate().key,
+        "knee": front.knee().key,
+    }
