@@ -102,8 +102,7 @@ class Backend(ABC, Generic[Req, Res]):
     had not ended at `close` are handed out by the next `wait` as LOST. A closed backend takes
     no more tasks.
 
-    Meant for one thread. `wait` may be left by KeyboardInterrupt at any time; the backend can
-    be used or closed after it.
+    Meant for one thread. Where KeyboardInterrupt left `wait`, `close` is what may follow.
     """
 
     def __init__(self, workers: int, capacity: int) -> None:

@@ -45,8 +45,17 @@ class TaskQueue:
         """Learn how long a call took."""
         self._recent.append(seconds)
 
-    def take(self, slot: int, aboard: Sequence[Task], only_one_up: bool) -> Task | None:
-        """Next task for the worker of a slot that has `aboard` already, or None for now."""
+    def take(
+        self, slot: int, aboard: Sequence[Task], running_for: float, only_one_up: bool
+    ) -> Task | None:
+        """Next task for the worker of a slot, or None for now.
+
+        Args:
+            slot: number of the slot.
+            aboard: tasks that the worker has, the running one first.
+            running_for: seconds since the running one began.
+            only_one_up: whether no other slot has a worker.
+        """
         suspect = self._suspect_for(slot, only_one_up)
         if not aboard:
             if suspect is not None:
@@ -54,7 +63,7 @@ class TaskQueue:
                 return suspect
             return self._fresh.popleft() if self._fresh else None
         # A suspect that may come here needs an empty worker: let this one run dry.
-        if suspect is not None or not self._fresh or not self._may_send_ahead(aboard):
+        if suspect is not None or not self._fresh or not self._may_send_ahead(aboard, running_for):
             return None
         return self._fresh.popleft()
 
@@ -69,7 +78,7 @@ class TaskQueue:
                 return task
         return None
 
-    def _may_send_ahead(self, aboard: Sequence[Task]) -> bool:
-        if not self._send_ahead or len(aboard) > 1 or aboard[0].suspect:
+    def _may_send_ahead(self, aboard: Sequence[Task], running_for: float) -> bool:
+        if not self._send_ahead or len(aboard) > 1 or aboard[0].suspect or running_for >= SHORT:
             return False
         return len(self._recent) == RECENT and max(self._recent) < SHORT

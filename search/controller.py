@@ -78,7 +78,6 @@ class Counts:
         """JSON-ready form, as front.json holds it."""
         return {
             **{state.value: count for state, count in self.by_state.items()},
-            "rejected_by": {s.value: n for s, n in self.rejected_by.items() if n},
             "hits": self.hits,
             "duplicates": self.duplicates,
             "image_evaluations": self.image_evaluations,

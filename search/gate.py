@@ -18,9 +18,11 @@ _RIVALS = 64
 class GatePolicy:
     """Builds the gate that is sent along with candidates.
 
-    With ``max_drift: auto`` the first `warmup` candidates pass. Then the limit is the quantile
-    ``1 - false_reject_rate`` of the drifts of all candidates that turned out worth having:
-    complete ones where an accuracy limit is set, else those that entered the front. Audited
+    With ``max_drift: auto`` the first `warmup` candidates pass. Then the limit is a quantile of
+    the drifts of all candidates that turned out worth having: complete ones where an accuracy
+    limit is set, else those that entered the front. The quantile is the conformal one: the next
+    worthy candidate is rejected with a probability of at most `false_reject_rate`, which needs
+    1 / false_reject_rate - 1 worthy ones before there is any limit at all (19 at 5 %). Audited
     candidates keep feeding it from beyond the limit, so that a limit too low can rise again.
     """
 
@@ -66,11 +68,10 @@ class GatePolicy:
             return None
         if self._settings.max_drift != "auto":
             return float(self._settings.max_drift)
-        if self._commits < self._settings.warmup or not self._worthy:
+        if self._commits < self._settings.warmup:
             return None
-        ordered = sorted(self._worthy)
-        rank = math.ceil((1 - self._settings.false_reject_rate) * len(ordered)) - 1
-        return ordered[rank]
+        rank = math.ceil((1 - self._settings.false_reject_rate) * (len(self._worthy) + 1))
+        return sorted(self._worthy)[rank - 1] if rank <= len(self._worthy) else None
 
     def _rivals(self, front: Front) -> tuple[tuple[int, float], ...]:
         if self._has_accuracy_limit:

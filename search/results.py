@@ -92,6 +92,7 @@ def front_record(
         "hypervolume": front.hypervolume(reference),
         "reference": dict(reference),
         "counts": counts.to_dict(),
+        "rejected_by": {stage.value: n for stage, n in counts.rejected_by.items() if n},
         "gate_audit": asdict(gate),
         "limits": dict(limits),
     }

@@ -13,7 +13,7 @@ def outcome(result: SearchResult) -> Result:
     """Table of the front and the paths of what was left."""
     record = result.record
     counts = record["counts"]
-    rejected = ", ".join(f"{n} by {stage}" for stage, n in counts["rejected_by"].items())
+    rejected = ", ".join(f"{n} by {stage}" for stage, n in record["rejected_by"].items())
     evaluated = sum(counts[state] for state in ("complete", "rejected", "infeasible"))
     troubles = [f"{counts[s]} {s}" for s in ("failed", "lost", "quarantined") if counts[s]]
     lines = [

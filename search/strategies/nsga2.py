@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from ...evaluators.evaluation import Evaluation
 from ...spaces.candidate import Candidate
+from ...spaces.site import SiteKind
 from ...spaces.space import Point, Space
 from ..front import Objective
 from .base import Strategy
@@ -25,10 +26,11 @@ _REDRAWS = 20
 class Nsga2(Strategy):
     """Elitist genetic search over several objectives (Deb et al. 2002).
 
-    The first generation is drawn from all granularities in turn: the trained network itself, then
-    candidates that tie the whole network, a stage, a block, and nothing. Points drawn layer by
-    layer all look alike (average bits, average widths, one ruined layer), so that a search that
-    starts from them alone spends most of its budget on leaving them.
+    The first generation is the trained network itself and candidates with bit-widths drawn at all
+    granularities in turn, from one for the whole network to one per layer, and at most two
+    structural changes (channels, tokens, steps). Uniform draws on all axes would nearly all hold
+    a ruined layer: of 40 on the digits network 38 lost more than 1.5 points. Crossover then puts
+    together what proved harmless alone.
 
     Rejected and infeasible candidates are told as complete with their constraint violation:
     Optuna's sampler only looks at complete trials.
@@ -97,7 +99,16 @@ class Nsga2(Strategy):
         if index == 0:
             return self._space.full
         space = self._spaces[index % len(self._spaces)]
-        return self._space.encode(space.sample(rng))
+        point = list(space.full)
+        structural = []
+        for number, axis in enumerate(space.axes):
+            if axis.kind is SiteKind.WEIGHT:
+                point[number] = rng.randrange(len(axis.levels))
+            else:
+                structural.append(number)
+        for number in rng.sample(structural, min(rng.randrange(3), len(structural))):
+            point[number] = rng.randrange(len(space.axes[number].levels))
+        return self._space.encode(space.decode(point))
 
     def _draw(self, point: Point | None, rng: random.Random) -> Trial:
         """Trial at a point, or wherever the sampler wants."""
