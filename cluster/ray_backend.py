@@ -155,7 +155,8 @@ class RayBackend(Backend[Req, Res]):
         """Replace a dead or overdue worker and see to its tasks; the running one is blamed."""
         self._restarts += 1
         worker, seconds, aboard = slot.worker, slot.running_for, slot.aboard
-        logger.warning("worker %s of slot %d is replaced: %s", worker, slot.number, reason)
+        headline = reason.partition("\n")[0]
+        logger.warning("worker %s of slot %d is gone: %s", worker, slot.number, headline)
         if worker is None:
             self._count_failed_start(slot, reason)
             return

@@ -16,6 +16,7 @@ if "ray" not in sys.modules:
 
 import ray
 from ray._private import ray_constants
+from ray._private import worker as ray_worker
 
 from ..spaces.errors import RunFailed
 
@@ -53,11 +54,13 @@ class RaySession:
                 f"no Ray at address {address!r}: {error}. Use address 'local' or that of a running "
                 "head, with the head's own RAY_AUTH_MODE."
             ) from error
+        _print_of_workers(False)
 
     def close(self) -> None:
         """Disconnect, and stop the Ray that was started here. May be called again."""
         if self._ours and ray.is_initialized():
             ray.shutdown()
+            _print_of_workers(True)
 
 
 def _start(cpus: int, resources: Mapping[str, float]) -> None:
@@ -83,3 +86,11 @@ def _loopback_only() -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def _print_of_workers(enabled: bool) -> None:
+    """Ray prints each death of a worker to stdout, even with `log_to_driver` off.
+
+    The stdout of a command is for its result; deaths are logged by the backend.
+    """
+    ray_worker._worker_logs_enabled = enabled

@@ -19,7 +19,7 @@ WORKER_ENVIRONMENT = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
 }
-"""One thread per worker, no spinning, and freed memory is kept: see the CPU benchmarks."""
+"""One thread per worker that never spins; freed memory is kept for the next call."""
 
 
 class Worker:

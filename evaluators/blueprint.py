@@ -137,6 +137,7 @@ class Blueprint:
             "weights": weights.hexdigest()[:16],
             "calibration": self.calibration.digest[:16],
             "search": self.search.digest[:16],
+            "test": self.test.digest[:16],
             "preprocessing": _digest(self.preprocessing.to_dict()),
             "settings": _digest(asdict(self.settings)),
         }

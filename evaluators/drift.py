@@ -131,7 +131,9 @@ class _Sampler(_Recorder):
     def _coordinates(
         self, name: str
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        image, position, channel = np.unravel_index(self._chosen[name], self._shapes[name])
+        # Views into one array until here, which could only be pickled by copying.
+        strided = np.unravel_index(self._chosen[name], self._shapes[name])
+        image, position, channel = map(np.ascontiguousarray, strided)
         return image, position, channel
 
 

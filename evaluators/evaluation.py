@@ -84,10 +84,10 @@ class Evaluation:
         candidate: the candidate.
         state: how it ended.
         stage: the last stage that ran.
-        measures: ``bytes, bytes_container, bytes_ratio, parameters, macs`` after static;
-            ``drift`` after drift; ``accuracy`` (search split, fraction), ``n_search`` after
-            subset (estimate so far) or full; ``drop`` (parent's accuracy minus its own, on the
-            same images); ``synops, energy_mj`` (per image) after full. On the test split:
+        measures: ``bytes, bytes_ratio, parameters, macs`` after static; ``drift`` after drift;
+            ``accuracy`` (search split, fraction), ``n_search`` after subset (up to the image that
+            decided) or full; ``drop`` (parent's accuracy minus its own, on the same images);
+            ``synops, energy_mj, energy_literature_mj`` (per image) after full. On the test split:
             ``accuracy_test, n_test, drop_test, drop_low, drop_high`` (95 % interval).
         rejection: the verdict of the gate; an audited evaluation may carry one and be complete.
         violation: sum of constraint violations, 0 where none is known; samplers learn from it.

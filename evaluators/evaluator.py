@@ -120,7 +120,7 @@ class Evaluator:
         if gate.max_drift is not None and run.measures["drift"] > gate.max_drift:
             run.rejection = Rejection(Stage.DRIFT, run.measures["drift"], gate.max_drift)
             if not run.request.audited:
-                return run.rejected(run.measures["drift"] / gate.max_drift - 1)
+                return run.rejected(run.measures["drift"] - gate.max_drift)
         with run.timed(Stage.SUBSET):
             done = self._judge(run, small, costs)
         if not done:
@@ -146,30 +146,39 @@ class Evaluator:
         limit = self._allowed_drop(run.request.gate, costs.bytes)
         test = None if limit is None else DropTest(limit, self.settings.alpha)
         counted = SynOpCounter(small)
-        right, drop, seen = 0, 0, 0
+        answers = np.zeros(0, np.bool_)
         with counted:
             for images, labels in batches(
                 self._search, self._preprocessing, self.settings.batch_size
             ):
-                answers = (small(images).argmax(1) == labels).numpy()
-                parent = self._search_correct[seen : seen + len(answers)]
-                differences = parent.astype(np.int64) - answers
-                seen += len(answers)
-                right += int(answers.sum())
-                drop += int(differences.sum())
-                run.images += len(answers)
+                right = (small(images).argmax(1) == labels).numpy()
+                answers = np.concatenate([answers, right])
+                run.images += len(right)
                 if test is None or run.rejection is not None:
                     continue
-                test.update(differences)
+                test.update(self._differences(answers)[test.n :])
                 if test.rejected:
-                    run.rejection = Rejection(Stage.SUBSET, drop / seen, test.limit)
+                    # Only up to the image that decided: the cut into batches changes nothing.
+                    decided = self._accuracy(answers[: test.rejected_at])
+                    run.rejection = Rejection(Stage.SUBSET, decided["drop"], test.limit)
                     if not run.request.audited:
-                        break
-        run.measures |= {"accuracy": right / seen, "n_search": seen, "drop": drop / seen}
-        if seen < len(self._search):
-            return False
-        run.measures |= self._operations(costs, counted, seen, small.time_steps)
+                        run.measures |= decided
+                        return False
+        run.measures |= self._accuracy(answers)
+        run.measures |= self._operations(costs, counted, len(answers), small.time_steps)
         return True
+
+    def _differences(self, answers: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Parent is right minus candidate is right, for the first images."""
+        return self._search_correct[: len(answers)].astype(np.int64) - answers
+
+    def _accuracy(self, answers: NDArray[np.bool_]) -> dict[str, float]:
+        seen = len(answers)
+        return {
+            "accuracy": int(answers.sum()) / seen,
+            "n_search": seen,
+            "drop": int(self._differences(answers).sum()) / seen,
+        }
 
     def _allowed_drop(self, gate: Gate, size: int) -> float | None:
         """Largest drop that is still of interest; None: any is."""

@@ -96,9 +96,9 @@ class _Open:
 class Controller:
     """Runs a search over a backend, with the ledger as the one durable truth.
 
-    Suggestion k is made when exactly k - W evaluations are committed, and commits happen in order
-    of suggestion whatever the order of arrival. The ledger of a search is therefore the same
-    with one worker or a hundred, and with workers killed on the way.
+    Suggestion k is made when exactly the suggestions up to k - W are committed, and commits happen
+    in order of suggestion whatever the order of arrival. The ledger of a search is therefore the
+    same with one worker or a hundred, and with workers killed on the way.
 
     In unordered mode commits follow arrival: no evaluation waits for an older one. The trace then
     depends on timing, and two runs differ.
@@ -131,6 +131,8 @@ class Controller:
         self._observers: list[Observer] = []
         self._open: dict[int, _Open] = {}
         self._known: dict[str, Evaluation] = {}
+        # Keys that are known or on their way.
+        self._requested: set[str] = set()
         self._suggested = 0
         self._committed = 0
         self._repeats = 0
@@ -159,6 +161,8 @@ class Controller:
                 case "hit":
                     known = self._known[event["key"]]
                     self._take(event["index"], known, hit=True)
+                case "duplicate":
+                    self.counts.duplicates += 1
                 case _:
                     pass
         return self._committed
@@ -191,9 +195,9 @@ class Controller:
     def _prepare(self, candidate: Candidate) -> _Open:
         """Suggestion with its request; none if the candidate is known or on its way."""
         key = candidate.key
-        on_its_way = any(open_.candidate.key == key for open_ in self._open.values())
-        if key in self._known or on_its_way:
+        if key in self._requested:
             return _Open(candidate, None)
+        self._requested.add(key)
         return _Open(candidate, Request(candidate, self._gate.current, self._gate.audits(key)))
 
     def _note_suggestion(self, index: int, open_: _Open) -> None:
@@ -222,10 +226,10 @@ class Controller:
         self._suggested += 1
 
     def _spent(self) -> bool:
-        budget, pending = self._budget, sum(o.request is not None for o in self._open.values())
-        if self.counts.evaluations + pending >= budget.candidates:
+        budget, requested = self._budget, len(self._requested)
+        if requested >= budget.candidates:
             return True
-        if self._space_size is not None and self.counts.evaluations + pending >= self._space_size:
+        if self._space_size is not None and requested >= self._space_size:
             return True
         if self._repeats >= _REPEATS:
             return True

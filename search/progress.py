@@ -9,6 +9,7 @@ from typing import TextIO
 
 from ..evaluators.evaluation import Evaluation, State
 from .controller import Budget, Counts
+from .front import Front
 
 _REFRESH_SECONDS = 0.5
 _PLAIN_SECONDS = 10.0
@@ -19,12 +20,14 @@ _RECENT = 64
 class Progress:
     """Writes one status line per refresh: in place on a terminal, now and then elsewhere."""
 
-    def __init__(self, budget: Budget, counts: Counts, stream: TextIO | None = None) -> None:
+    def __init__(
+        self, budget: Budget, counts: Counts, front: Front, stream: TextIO | None = None
+    ) -> None:
         self._budget = budget
         self._counts = counts
+        self._front = front
         self._stream = stream or sys.stderr
         self._live = self._stream.isatty()
-        self._best: Evaluation | None = None
         self._times: deque[float] = deque(maxlen=_RECENT)
         self._shown = 0.0
 
@@ -33,8 +36,6 @@ class Progress:
         now = time.monotonic()
         if not hit:
             self._times.append(now)
-        if evaluation.feasible and (self._best is None or _smaller(evaluation, self._best)):
-            self._best = evaluation
         if now - self._shown >= (_REFRESH_SECONDS if self._live else _PLAIN_SECONDS):
             self._shown = now
             self._write(self.line())
@@ -50,8 +51,8 @@ class Progress:
         rejected = counts.by_state[State.REJECTED]
         stages = ", ".join(f"{n} by {s.value}" for s, n in counts.rejected_by.items() if n)
         best = "none feasible yet"
-        if self._best is not None:
-            measures = self._best.measures
+        if self._front:
+            measures = self._front.smallest().measures
             best = f"best {measures['bytes_ratio']:.1%} of bytes at {measures['accuracy']:.2%}"
         return (
             f"{done}/{total} candidates, {self._rate():.1f}/s, "
@@ -66,16 +67,12 @@ class Progress:
 
     def _eta(self, left: int) -> str:
         rate = self._rate()
-        if rate == 0:
+        if left > 0 and rate == 0:
             return "unknown"
-        minutes, seconds = divmod(round(max(left, 0) / rate), 60)
+        minutes, seconds = divmod(round(left / rate) if left > 0 else 0, 60)
         return f"{minutes}:{seconds:02d}"
 
     def _write(self, line: str, end: str = "") -> None:
         lead = "\r\x1b[K" if self._live else ""
         self._stream.write(lead + line + (end if self._live else "\n"))
         self._stream.flush()
-
-
-def _smaller(evaluation: Evaluation, best: Evaluation) -> bool:
-    return evaluation.measures["bytes"] < best.measures["bytes"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..evaluators.evaluation import Evaluation, Stage
+from ..spaces.errors import RunFailed
 from .controller import Counts
 from .front import Front
 from .gate import GateAudit
@@ -36,7 +38,11 @@ _MEASURES = (
 
 
 def write_evaluations(path: Path, evaluations: Sequence[Evaluation]) -> None:
-    """Write the table of all candidates, one row each in order of commit."""
+    """Write the table of all candidates, one row each in order of commit.
+
+    Raises:
+        RunFailed: no space left, or the folder is not writable.
+    """
     columns: dict[str, list[Any]] = {
         "number": list(range(len(evaluations))),
         "key": [e.key for e in evaluations],
@@ -56,8 +62,13 @@ def write_evaluations(path: Path, evaluations: Sequence[Evaluation]) -> None:
     for name in _MEASURES:
         columns[name] = [_number(e.measures.get(name)) for e in evaluations]
     temporary = path.with_name(path.name + ".tmp")
-    pq.write_table(pa.table(columns, schema=_schema(columns)), temporary)
-    temporary.replace(path)
+    try:
+        pq.write_table(pa.table(columns, schema=_schema(columns)), temporary)
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise RunFailed(f"cannot write {path}: {error}; see to that and resume.") from None
 
 
 def front_record(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,17 +48,25 @@ class RunFolder:
         """Packed folder of a front member."""
         return self.path / "members" / key
 
+    def require_free(self) -> None:
+        """Refuse a folder that a run lies in.
+
+        Raises:
+            BadInput: a run lies there already.
+        """
+        if self.ledger.exists():
+            raise BadInput(
+                f"{self.path} holds a run already: go on with it (spikefront resume {self.path}) "
+                "or give this one another name (--name)."
+            )
+
     def create(self) -> None:
         """Make the folder.
 
         Raises:
             BadInput: a run lies there already, or the folder cannot be made.
         """
-        if self.ledger.exists():
-            raise BadInput(
-                f"{self.path} holds a run already: go on with it (spikefront resume {self.path}) "
-                "or give this one another name."
-            )
+        self.require_free()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -104,8 +113,9 @@ def write_text(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise RunFailed(f"cannot write {path}: {error.strerror}; free space and resume.") from None
+        with suppress(OSError):
+            temporary.unlink()
+        raise RunFailed(f"cannot write {path}: {error.strerror}; see to that and resume.") from None
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

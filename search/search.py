@@ -26,8 +26,8 @@ from .progress import Progress
 from .report.build import build_report
 from .results import front_record, miss_record, nearest_misses, write_evaluations
 from .run_folder import RunFolder, write_json, write_text
-from .strategies import STRATEGIES, build_strategy
-from .tracking.settings import TrackingSettings
+from .strategies import STRATEGIES, Strategy, build_strategy
+from .tracking.settings import TrackingSettings, tracking_uri
 from .tracking.tracker import Tracker
 
 _MAXIMISED = frozenset({"accuracy"})
@@ -56,6 +56,8 @@ class Plan:
 
     model: TrainedModel
     spaces: Sequence[Space]
+    objectives: Sequence[Objective]
+    strategy: Strategy
     settings: EvaluationSettings
 
     @property
@@ -101,19 +103,18 @@ class Search:
         )
 
     def plan(self) -> Plan:
-        """Load the network and lay out the space.
+        """Load the network, lay out the space and make the strategy.
 
         Raises:
-            BadInput: the checkpoint cannot be used, or levels are out of range.
+            BadInput: the checkpoint cannot be used, levels are out of range, or the strategy
+                does not know an option.
         """
-        given = self.config.model
-        model = TrainedModel.load(given.checkpoint, given.zoo, given.known)
-        space = self.config.space
-        return Plan(
-            model,
-            model.spaces(space.granularity, space.levels.chosen()),
-            self._settings(model.bytes),
-        )
+        config = self.config
+        model = TrainedModel.load(config.model.checkpoint, config.model.zoo, config.model.known)
+        spaces = model.spaces(config.space.granularity, config.space.levels.chosen())
+        objectives = [Objective(name, name in _MAXIMISED) for name in config.objectives]
+        strategy = build_strategy(spaces, objectives, config.seed, config.strategy)
+        return Plan(model, spaces, objectives, strategy, self._settings(model.bytes))
 
     def run(self) -> SearchResult:
         """Search, evaluate the front on the test split, pack, verify, record and report.
@@ -122,22 +123,45 @@ class Search:
             BadInput: config, checkpoint or data are wrong; nothing was written.
             NothingFeasible: no candidate meets the constraints; nearest misses are saved.
             RunFailed: no space left, or no worker comes up.
+            KeyboardInterrupt: says how to go on, once there is something to go on with.
         """
+        self._check_folder()
         plan = self.plan()
         config = self.config
         blueprint, notes = prepare(plan.model, config.data, plan.settings, config.seed)
         for note in notes:
             self._say(note)
         ledger = self._ledger(blueprint)
-        with ledger, _backend(config, blueprint) as backend:
-            tracker = self._tracker(ledger)
-            try:
-                controller = self._controller(plan, blueprint, backend, ledger, tracker)
-                controller.run()
-                result = self._finish(plan, blueprint, backend, controller, tracker)
-            except BaseException as error:
-                tracker.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-                raise
+        try:
+            with ledger, _backend(config, blueprint) as backend:
+                return self._search(plan, blueprint, backend, ledger)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"everything committed is safe; go on with: spikefront resume {self.folder.path}"
+            ) from None
+
+    def _check_folder(self) -> None:
+        """Find out before anything is spent whether the run can be written."""
+        if not self._resumed:
+            self.folder.require_free()
+        if self.config.tracking.enabled:
+            tracking_uri(self._tracking_settings(), self.folder.path)
+
+    def _search(
+        self,
+        plan: Plan,
+        blueprint: Blueprint,
+        backend: Backend[Request, Evaluation],
+        ledger: Ledger,
+    ) -> SearchResult:
+        tracker = self._tracker(ledger)
+        try:
+            controller = self._controller(plan, backend, ledger)
+            self._run(controller, tracker)
+            result = self._finish(plan, blueprint, backend, controller, tracker)
+        except BaseException as error:
+            tracker.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            raise
         if not result.front:
             raise NothingFeasible(
                 f"none of {controller.counts.evaluations} candidates meets the constraints; the "
@@ -179,47 +203,43 @@ class Search:
             self.folder.ledger, {"name": config.name, "fingerprints": fingerprints}
         )
 
-    def _tracker(self, ledger: Ledger) -> Tracker:
+    def _tracking_settings(self) -> TrackingSettings:
         given = self.config.tracking
-        settings = TrackingSettings(
+        return TrackingSettings(
             uri=given.uri,
             experiment=given.experiment,
             registered_model=given.registered_model,
             enabled=given.enabled,
         )
-        tracker = Tracker(settings, self.folder.path)
+
+    def _tracker(self, ledger: Ledger) -> Tracker:
+        tracker = Tracker(self._tracking_settings(), self.folder.path)
         earlier = [e["run"] for e in ledger.replayed if e.get("what") == _NOTE]
         if earlier:
             tracker.resume(earlier[-1])
-        elif given.enabled:
+        elif self.config.tracking.enabled:
             run = tracker.start(
                 self.config.name, self.config.model_dump(mode="json"), {"seed": self.config.seed}
             )
             ledger.append({"event": "note", "what": _NOTE, "run": run})
         return tracker
 
+    def _budget(self) -> Budget:
+        given = self.config.budget
+        return Budget(given.candidates, given.image_evaluations, given.seconds)
+
     def _controller(
-        self,
-        plan: Plan,
-        blueprint: Blueprint,
-        backend: Backend[Request, Evaluation],
-        ledger: Ledger,
-        tracker: Tracker,
+        self, plan: Plan, backend: Backend[Request, Evaluation], ledger: Ledger
     ) -> Controller:
         config = self.config
-        objectives = [Objective(name, name in _MAXIMISED) for name in config.objectives]
-        front = Front(objectives)
         limited = config.constraints.max_drop is not None
-        budget = Budget(
-            config.budget.candidates, config.budget.image_evaluations, config.budget.seconds
-        )
         controller = Controller(
-            build_strategy(plan.spaces, objectives, config.seed, config.strategy),
+            plan.strategy,
             backend,
             ledger,
-            front,
+            Front(plan.objectives),
             GatePolicy(config.gate, config.seed, limited),
-            budget,
+            self._budget(),
             config.cluster.window,
             ordered=config.cluster.ordered,
             space_size=plan.space.size,
@@ -228,9 +248,16 @@ class Search:
         if self._resumed:
             torn = f", {ledger.torn_bytes} torn bytes cut off" if ledger.torn_bytes else ""
             self._say(f"Resumed after {found} committed suggestions{torn}.")
-        controller.observe(Progress(budget, controller.counts))
-        controller.observe(_Tracking(tracker, controller))
         return controller
+
+    def _run(self, controller: Controller, tracker: Tracker) -> None:
+        progress = Progress(self._budget(), controller.counts, controller.front)
+        controller.observe(progress)
+        controller.observe(_Tracking(tracker, controller))
+        try:
+            controller.run()
+        finally:
+            progress.finish()
 
     def _finish(
         self,
@@ -261,9 +288,12 @@ class Search:
             if not verify(path, with_data=False).passed:
                 raise RunFailed(f"{path}: the packed file does not reproduce its network.")
         write_json(folder.front, record)
-        if not front.members:
-            misses = nearest_misses(controller.evaluations)
-            write_json(folder.path / NEAREST_MISSES, {"misses": [miss_record(m) for m in misses]})
+        misses = folder.path / NEAREST_MISSES
+        if front.members:
+            misses.unlink(missing_ok=True)
+        else:
+            nearest = nearest_misses(controller.evaluations)
+            write_json(misses, {"misses": [miss_record(miss) for miss in nearest]})
         build_report(folder.path)
         tracker.finish(record, aliases=_aliases(front) if front.members else None)
         return SearchResult(folder.path, front.members, record)

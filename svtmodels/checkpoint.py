@@ -7,6 +7,7 @@ nothing in them is ever executed.
 
 from __future__ import annotations
 
+import argparse
 import json
 import pickle
 from collections.abc import Mapping
@@ -52,7 +53,14 @@ def read_card(path: Path | str) -> dict[str, Any]:
     if path.suffix != ".safetensors":
         return {}
     with _open_safetensors(path) as file:
-        return json.loads((file.metadata() or {}).get(CARD_KEY, "{}"))
+        text = (file.metadata() or {}).get(CARD_KEY, "{}")
+    try:
+        card = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CorruptFile(f"{path}: its card is not JSON ({error}).") from None
+    if not isinstance(card, dict):
+        raise CorruptFile(f"{path}: its card is a {type(card).__name__}; it must be an object.")
+    return card
 
 
 def load_checkpoint(path: Path | str, **known: Any) -> Network:
@@ -73,7 +81,7 @@ def load_checkpoint(path: Path | str, **known: Any) -> Network:
         raise BadInput(f"no checkpoint at {path}.")
     card, state = read_card(path), _read_state(path)
     if card.get("architecture"):
-        architecture, arguments = card["architecture"], {**card["arguments"], **known}
+        architecture, arguments = card["architecture"], {**card.get("arguments", {}), **known}
     else:
         architecture, arguments = recognise(state, known)
     network = build_official(architecture, arguments)
@@ -134,14 +142,18 @@ def _open_safetensors(path: Path) -> Any:
 
 def _read_pickled(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # The official training scripts store their options, a plain record, beside the weights.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise BadInput(
-            f"{path} holds more than tensors and would run code when loaded; it is refused. "
-            "Save its state dict alone (torch.save(model.state_dict(), …)) or as safetensors."
+            f"{path} holds more than tensors, which could run code when loaded, or is damaged; it "
+            "is refused. Save its state dict alone (torch.save(model.state_dict(), …)) or as "
+            "safetensors."
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise CorruptFile(f"{path} cannot be read as a torch checkpoint: {error}") from None
+    except Exception as error:  # A damaged pickle fails in any way: struct.error, IndexError, …
+        reason = f"{type(error).__name__}: {error}"
+        raise CorruptFile(f"{path} cannot be read as a torch checkpoint ({reason}).") from None
 
 
 def _unwrap(loaded: Any, path: Path) -> dict[str, Tensor]:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import TypeVar
+
+_Kept = TypeVar("_Kept")
 
 
 class Source(enum.StrEnum):
@@ -14,9 +18,11 @@ class Source(enum.StrEnum):
     EVENTS = "events"
     """Event counts, new at every step."""
     SPIKES = "spikes"
-    """Spikes or sums of spikes: small integers."""
+    """Spikes or sums of spikes: small integers, or such divided by a constant."""
+    CURRENTS = "currents"
+    """Real values between two synapses without a neuron, new at every step."""
     POOLED = "pooled"
-    """Spike sums averaged over tokens and steps, once per image."""
+    """What is averaged over tokens, over steps or both for the classifier, once per image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,9 @@ class Synapse:
         stage: of the network.
         block: of the network.
         tokens: token site that reduces its positions; None if none does.
+        links: what it is stored as, if it is a `CompositeSynapse`: the synapses of its chain, in
+            order; `norm` is the batch norm behind them. It is one weight site, and counts as the
+            one synapse that it amounts to.
     """
 
     name: str
@@ -42,6 +51,7 @@ class Synapse:
     stage: str
     block: str
     tokens: str | None = None
+    links: tuple[Synapse, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,10 @@ class ChannelGroup:
         consumers: synapses whose input channels they are.
         stage: of the network.
         block: of the network.
+        whole_heads: whether heads leave whole, because the channels of a head see each other;
+            otherwise all heads shrink alike.
+        carriers: depthwise synapses between producers and consumers, which take each channel to
+            itself.
     """
 
     name: str
@@ -65,6 +79,13 @@ class ChannelGroup:
     consumers: tuple[str, ...]
     stage: str
     block: str
+    whole_heads: bool = False
+    carriers: tuple[str, ...] = ()
+
+    @property
+    def unit(self) -> int:
+        """Legal widths are multiples of it."""
+        return self.size // self.heads if self.whole_heads else self.heads
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +105,31 @@ class TokenSite:
     stage: str
 
 
+class AttentionKind(enum.StrEnum):
+    """How queries, keys and values meet."""
+
+    MATRIX = "matrix"
+    """Two matrix products, ``q (k^T v)``, per head (SSA, SDSA-3)."""
+    HADAMARD = "hadamard"
+    """Element by element: ``q * neuron(sum over tokens of k * v)`` (SDSA-1)."""
+    TOKEN = "token"
+    """A mask over tokens: ``neuron(sum over a head's channels of q) * k`` (QKTA)."""
+
+
 @dataclass(frozen=True, slots=True)
 class AttentionProduct:
-    """The two matrix products of an attention: q (k^T v).
+    """What an attention computes besides its synapses.
 
     Attributes:
-        name: path of the attention.
+        name: path of the attention; its neurons are ``q_lif``, ``k_lif`` and ``v_lif`` below it,
+            or what `neurons` says instead of ``lif``.
         tokens: on the full grid.
         heads: number of heads.
-        qk: channel group of queries and keys.
-        v: channel group of values.
-        site: token site that reduces the tokens.
+        qk: channel group of queries and keys (QKTA: of queries alone).
+        v: channel group of values (QKTA: of keys, which are let through in their place).
+        site: token site that reduces the tokens; None if none does.
+        kind: how they meet.
+        mask: path of the neuron whose input is the sum; None for matrix products.
     """
 
     name: str
@@ -102,7 +137,10 @@ class AttentionProduct:
     heads: int
     qk: str
     v: str
-    site: str
+    site: str | None
+    kind: AttentionKind = AttentionKind.MATRIX
+    mask: str | None = None
+    neurons: str = "lif"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +160,97 @@ class NeuronLayer:
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """Everything that can be compressed, in the order in which signals pass."""
+    """Everything that can be compressed, in the order in which signals pass.
 
-    synapses: tuple[Synapse, ...]
-    channels: tuple[ChannelGroup, ...]
-    tokens: tuple[TokenSite, ...]
-    attentions: tuple[AttentionProduct, ...]
-    neurons: tuple[NeuronLayer, ...]
+    `scales` are the paths of per-channel parameters [C] that multiply a residual branch.
+    """
+
+    synapses: tuple[Synapse, ...] = ()
+    channels: tuple[ChannelGroup, ...] = ()
+    tokens: tuple[TokenSite, ...] = ()
+    attentions: tuple[AttentionProduct, ...] = ()
+    neurons: tuple[NeuronLayer, ...] = ()
+    scales: tuple[str, ...] = ()
+
+    @property
+    def stored(self) -> tuple[Synapse, ...]:
+        """All synapses that hold a weight of their own: links instead of what they make up."""
+        return tuple(part for synapse in self.synapses for part in synapse.links or (synapse,))
+
+    def rows_and_columns(self, kept: Mapping[str, _Kept]) -> tuple[dict[str, _Kept], dict[str, _Kept]]:
+        """What is kept of output and input channels, by synapse name, links included.
+
+        Args:
+            kept: what is kept of channel groups, by their names: widths, or indices.
+        """
+        rows: dict[str, _Kept] = {}
+        columns: dict[str, _Kept] = {}
+        for group in self.channels:
+            if group.name in kept:
+                rows |= dict.fromkeys((*group.producers, *group.carriers), kept[group.name])
+                columns |= dict.fromkeys(group.consumers, kept[group.name])
+        for synapse in self.synapses:
+            if synapse.links and synapse.name in rows:
+                rows[synapse.links[-1].name] = rows[synapse.name]
+            if synapse.links and synapse.name in columns:
+                columns[synapse.links[0].name] = columns[synapse.name]
+        return rows, columns
+
+    @classmethod
+    def join(cls, parts: Iterable[Declaration]) -> Declaration:
+        """One declaration of several, in their order."""
+        parts = tuple(parts)
+        return cls(
+            *(
+                tuple(entry for part in parts for entry in getattr(part, field.name))
+                for field in fields(cls)
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a part stands in its network: what all that it declares has in common.
+
+    Attributes:
+        stage: of the network.
+        block: of the network.
+        positions: outputs per channel and step of its synapses.
+        tokens: token site that reduces them; None if none does.
+        suffix: of the paths of its synapses: ``q_conv`` or ``q_linear``.
+    """
+
+    stage: str
+    block: str
+    positions: int
+    tokens: str | None = None
+    suffix: str = "conv"
+
+    def synapses(self, part: str, *names: str) -> tuple[Synapse, ...]:
+        """Synapses of chains of the part, which see spikes."""
+        return tuple(self._synapse(f"{part}.{name}") for name in names)
+
+    def _synapse(self, name: str) -> Synapse:
+        weight, norm = f"{name}_{self.suffix}", f"{name}_bn"
+        at = (self.stage, self.block, self.tokens)
+        return Synapse(name, weight, norm, self.positions, Source.SPIKES, *at)
+
+    def group(
+        self,
+        name: str,
+        size: int,
+        producers: tuple[str, ...],
+        consumers: tuple[str, ...] = (),
+        *,
+        heads: int = 1,
+        whole_heads: bool = False,
+    ) -> ChannelGroup:
+        """Channel group between synapses of the part."""
+        at = (self.stage, self.block)
+        return ChannelGroup(name, size, heads, producers, consumers, *at, whole_heads)
+
+    def neurons(self, part: str, **channels: str | None) -> tuple[NeuronLayer, ...]:
+        """Neuron layers of the part: their names, and the groups that their channels follow."""
+        return tuple(
+            NeuronLayer(f"{part}.{name}", group, self.tokens) for name, group in channels.items()
+        )

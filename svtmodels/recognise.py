@@ -56,6 +56,9 @@ def _spikformer_arguments(state: Mapping[str, Tensor], architecture: str) -> dic
     absent = [name for name in wanted if name not in state]
     if absent:
         raise BadInput(f"not a {architecture}: missing keys: {', '.join(absent)}.")
+    flat = [name for name in wanted if state[name].dim() < 2 or not state[name].numel()]
+    if flat:
+        raise BadInput(f"not a {architecture}: these are no weight tensors: {', '.join(flat)}.")
     first, last, head = (state[name] for name in wanted)
     dim = last.shape[0]
     depths = {int(m.group(1)) for name in state if (m := re.match(r"block\.(\d+)\.", name))}

@@ -5,6 +5,7 @@ Residual streams hold sums of spikes (SEW). Keys and quirks: architectures 1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -25,7 +26,7 @@ from .declaration import (
 from .network import Network
 from .parts.synapse import Pointwise
 from .parts.tokens import TokenSelector
-from .spikformer_layers import VARIANTS, Attention, Block, Mlp, Stem
+from .spikformer_layers import VARIANTS, Attention, Block, Mlp, Stem, Variant
 
 _STEM = "patch_embed"
 _ENCODER = "encoder"
@@ -44,6 +45,15 @@ _ARGUMENTS: Mapping[str, Any] = {
     "sr_ratios": 1,
     "T": None,
 }
+_COUNTS = (
+    "img_size_h",
+    "img_size_w",
+    "in_channels",
+    "num_classes",
+    "embed_dims",
+    "num_heads",
+    "depths",
+)
 
 
 class Spikformer(Network):
@@ -59,7 +69,7 @@ class Spikformer(Network):
         idle: bool = True,
     ) -> None:
         variant = VARIANTS[architecture]
-        settings = _settings(arguments)
+        settings = _settings(variant, arguments)
         steps = settings["T"] or variant.steps
         super().__init__(architecture, arguments, steps, widths=widths, kept_tokens=kept_tokens)
         self.variant = variant
@@ -119,7 +129,7 @@ class Spikformer(Network):
     @property
     def grid(self) -> tuple[int, int]:
         """Height and width of the token grid."""
-        reduction = 2 ** sum(self.variant.pools)
+        reduction = self.variant.reduction
         return self.settings["img_size_h"] // reduction, self.settings["img_size_w"] // reduction
 
     @property
@@ -242,12 +252,27 @@ def _block_neurons(block: str) -> list[NeuronLayer]:
     return [NeuronLayer(f"{block}.{name}", group, block) for name, group in followed.items()]
 
 
-def _settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(variant: Variant, arguments: Mapping[str, Any]) -> dict[str, Any]:
     for name in arguments:
         if name not in _ARGUMENTS:
             raise unknown_name("argument of Spikformer", name, _ARGUMENTS)
     settings = {**_ARGUMENTS, **arguments}
+    for name in _COUNTS:
+        _check_count(name, settings[name])
+    if settings["T"] is not None:
+        _check_count("T", settings["T"])
+    for name in ("img_size_h", "img_size_w"):
+        if settings[name] % variant.reduction:
+            raise BadInput(f"{name} {settings[name]} must be a multiple of {variant.reduction}.")
     dim, heads = settings["embed_dims"], settings["num_heads"]
     if dim % heads or dim % 8:
         raise BadInput(f"embed_dims {dim} must be a multiple of num_heads {heads} and of 8.")
+    ratio = settings["mlp_ratios"]
+    if not isinstance(ratio, int | float) or not 1 <= dim * ratio < math.inf:
+        raise BadInput(f"mlp_ratios {ratio!r} must be a number that leaves at least one channel.")
     return settings
+
+
+def _check_count(name: str, value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise BadInput(f"argument {name} of Spikformer: got {value!r}; give a whole number from 1.")

@@ -40,6 +40,11 @@ class Variant:
     source: Source
     idle: bool = False
 
+    @property
+    def reduction(self) -> int:
+        """Pixels per token along one side."""
+        return 2 ** sum(self.pools)
+
 
 VARIANTS: Mapping[str, Variant] = {
     "spikformer_cifar10": Variant(

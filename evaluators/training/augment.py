@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
 def augment(images: Tensor, padding: int, flip: bool, generator: torch.Generator) -> Tensor:
-    """Each image cropped at random from its zero-padded self, and mirrored half of the time.
+    """Each image cropped at random from its padded self, and mirrored half of the time.
+
+    The padding of a channel is its darkest value in the batch: black, also after normalisation.
 
     Args:
         images: float [B, C, H, W].
@@ -18,7 +19,10 @@ def augment(images: Tensor, padding: int, flip: bool, generator: torch.Generator
     """
     batch, _, height, width = images.shape
     if padding:
-        padded = F.pad(images, (padding,) * 4, value=float(images.min()))
+        sides = slice(padding, padding + height), slice(padding, padding + width)
+        darkest = images.amin((0, 2, 3), keepdim=True)
+        padded = darkest.repeat(batch, 1, height + 2 * padding, width + 2 * padding)
+        padded[:, :, *sides] = images
         offsets = torch.randint(0, 2 * padding + 1, (batch, 2), generator=generator)
         rows = offsets[:, :1] + torch.arange(height)
         columns = offsets[:, 1:] + torch.arange(width)

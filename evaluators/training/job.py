@@ -59,7 +59,7 @@ class TrainingJob:
         network = _mapping(values, "network")
         for name in network:
             if name not in ("architecture", "arguments"):
-                raise unknown_name("field of network", name, ("architecture", "arguments"))
+                raise unknown_name("field of network", str(name), ("architecture", "arguments"))
         if not isinstance(network.get("architecture"), str):
             raise BadInput("network.architecture is missing; name one, e.g. spikformer_cifar10.")
         output = values.get("output")
@@ -68,11 +68,16 @@ class TrainingJob:
         seed = values.get("seed", 0)
         if not isinstance(seed, int) or isinstance(seed, bool):
             raise BadInput(f"seed is {seed!r}; give a whole number.")
+        preprocessing = values.get("preprocessing", "measure")
+        if not isinstance(preprocessing, str | Mapping):
+            raise BadInput(
+                f"preprocessing is {preprocessing!r}; give measure, a preset or {{mean, std}}."
+            )
         return cls(
             network["architecture"],
             _mapping(network, "arguments"),
             _mapping(values, "data") or {"name": "digits"},
-            values.get("preprocessing", "measure"),
+            preprocessing,
             Recipe.from_dict(_mapping(values, "recipe")),
             seed,
             Path(output),

@@ -23,7 +23,7 @@ class Recipe:
         warmup_epochs: of linear rise from zero.
         weight_decay: on weights of two and more axes; biases and batch norms go without.
         label_smoothing: share of the target that is spread over all classes.
-        crop_padding: pixels of zero padding before a random crop of the original size.
+        crop_padding: pixels of black padding before a random crop of the original size.
         flip: whether images are mirrored at random.
         clip_norm: largest norm of the gradient.
     """
@@ -41,8 +41,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate", "clip_norm"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise BadInput(f"recipe.{name} is {getattr(self, name)}; it must be above 0.")
+        for name in ("final_learning_rate", "warmup_epochs", "weight_decay", "crop_padding"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise BadInput(f"recipe.{name} is {getattr(self, name)}; give 0 or more.")
         if not 0 <= self.label_smoothing < 1:
             raise BadInput(f"recipe.label_smoothing is {self.label_smoothing}; give 0 <= x < 1.")
 
@@ -57,7 +60,7 @@ class Recipe:
         values = {}
         for name, value in data.items():
             if name not in kinds:
-                raise unknown_name("recipe field", name, kinds)
+                raise unknown_name("recipe field", str(name), kinds)
             if not _fits(value, kinds[name]):
                 raise BadInput(f"recipe.{name} is {value!r}; give {kinds[name].__name__}.")
             values[name] = kinds[name](value)

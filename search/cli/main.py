@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ...spaces.errors import SpikefrontError
+from ...spaces.errors import RunFailed, SpikefrontError
 from . import evaluate, report, resume, search, train, verify
 from .verb import Verb
 
@@ -36,17 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = options.verb.run(options)
     except SpikefrontError as error:
         return _fail(str(error), error.exit_code, options.json)
-    except KeyboardInterrupt:
-        hint = options.verb.interrupted
-        return _fail("interrupted" + (f"; {hint}" if hint else ""), INTERRUPTED, options.json)
-    except BrokenPipeError:
-        # Whoever read our output has gone; nothing is left to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    if options.json:
-        print(json.dumps(result.record, indent=1))
-    else:
-        print(result.text)
+    except OSError as error:
+        return _fail(str(error), RunFailed.exit_code, options.json)
+    except KeyboardInterrupt as interrupt:
+        return _fail(f"interrupted; {interrupt}".rstrip("; "), INTERRUPTED, options.json)
+    _print(json.dumps(result.record, indent=1) if options.json else result.text)
     return result.exit_code
 
 
@@ -67,9 +61,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def _fail(message: str, code: int, as_json: bool) -> int:
     if as_json:
-        print(json.dumps({"error": message, "exit_code": code}))
+        _print(json.dumps({"error": message, "exit_code": code}))
     print(f"spikefront: {message}", file=sys.stderr)
     return code
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Whoever read our output has gone, and Python's last flush must not complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -22,10 +22,4 @@ def _run(options: argparse.Namespace) -> Result:
     return outcome(Search.resume(options.run, overrides).run())
 
 
-VERB = Verb(
-    "resume",
-    "go on with a search that was interrupted",
-    _arguments,
-    _run,
-    "resume it again; everything committed is safe",
-)
+VERB = Verb("resume", "go on with a search that was interrupted", _arguments, _run)

@@ -33,10 +33,4 @@ def _run(options: argparse.Namespace) -> Result:
     return outcome(search.run())
 
 
-VERB = Verb(
-    "search",
-    "search for the smallest models that are accurate enough",
-    _arguments,
-    _run,
-    "go on with `spikefront resume RUN`; everything committed is safe",
-)
+VERB = Verb("search", "search for the smallest models that are accurate enough", _arguments, _run)

@@ -26,11 +26,9 @@ class Verb:
         summary: one line for the help.
         arguments: adds its options to a parser.
         run: does it.
-        interrupted: what a user may do after Ctrl-C; empty if there is nothing.
     """
 
     name: str
     summary: str
     arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], Result]
-    interrupted: str = ""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import optuna
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.samplers import NSGAIISampler
-from optuna.trial import Trial, TrialState
+from optuna.trial import TrialState, create_trial
 from typing_extensions import override
 
 from ...evaluators.evaluation import Evaluation
@@ -17,10 +19,19 @@ from ...spaces.site import SiteKind
 from ...spaces.space import Point, Space
 from ..front import Objective
 from .base import Strategy
+from .variation import LocalVariation
 
 _VIOLATION = "violation"
+_GENERATION = NSGAIISampler._get_generation_key()
 _REDRAWS = 20
 """Attempts to turn a suggestion that was made before into a new one, by changing an axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Suggestion:
+    candidate: Candidate
+    point: Point
+    generation: int
 
 
 class Nsga2(Strategy):
@@ -61,39 +72,35 @@ class Nsga2(Strategy):
         self._study = optuna.create_study(
             directions=["maximize" if o.maximise else "minimize" for o in objectives]
         )
-        self._asked: dict[int, tuple[Candidate, Trial]] = {}
+        self._open: dict[int, _Suggestion] = {}
         self._keys: set[str] = set()
 
     @override
     def suggest(self, index: int) -> Candidate:
-        if index not in self._asked:
-            self._asked[index] = self._ask(index)
-        return self._asked[index][0]
+        if index not in self._open:
+            self._open[index] = self._new(index)
+        return self._open[index].candidate
 
     @override
     def update(self, evaluations: Sequence[Evaluation]) -> None:
         for evaluation in evaluations:
-            index = next(i for i, (c, _) in self._asked.items() if c == evaluation.candidate)
-            _, trial = self._asked.pop(index)
-            self._tell(trial, evaluation)
+            index = next(i for i, s in self._open.items() if s.candidate == evaluation.candidate)
+            self._tell(self._open.pop(index), evaluation)
 
-    def _ask(self, index: int) -> tuple[Candidate, Trial]:
+    def _new(self, index: int) -> _Suggestion:
         rng = random.Random(f"{self._seed}:{index}")
-        point = self._first_generation(index, rng) if index < self._population else None
-        for _ in range(_REDRAWS):
-            trial = self._draw(point, rng)
-            drawn = tuple(int(trial.params[axis.name]) for axis in self._space.axes)
-            candidate = self._space.decode(drawn)
-            if candidate.key not in self._keys:
-                break
-            point = self._mutated(drawn, rng)
-            self._study.tell(trial, state=TrialState.FAIL)
+        if index < self._population:
+            point, generation = self._first_generation(index, rng), 0
         else:
-            # The neighbourhood is used up: the last one is suggested again, and costs nothing.
-            trial = self._draw(point, rng)
-            candidate = self._space.decode([trial.params[a.name] for a in self._space.axes])
+            point, generation = self._child(rng)
+        for _ in range(_REDRAWS):
+            if self._space.decode(point).key not in self._keys:
+                break
+            point = self._mutated(point, rng)
+        # Where the neighbourhood is used up, the last one is suggested again, and costs nothing.
+        candidate = self._space.decode(point)
         self._keys.add(candidate.key)
-        return candidate, trial
+        return _Suggestion(candidate, point, generation)
 
     def _first_generation(self, index: int, rng: random.Random) -> Point:
         if index == 0:
@@ -110,15 +117,24 @@ class Nsga2(Strategy):
             point[number] = rng.randrange(len(space.axes[number].levels))
         return self._space.encode(space.decode(point))
 
-    def _draw(self, point: Point | None, rng: random.Random) -> Trial:
-        """Trial at a point, or wherever the sampler wants."""
-        self._study.sampler = NSGAIISampler(
-            population_size=self._population, seed=rng.randrange(2**32)
-        )
-        if point is not None:
-            names = (axis.name for axis in self._space.axes)
-            self._study.enqueue_trial(dict(zip(names, point, strict=True)))
-        return self._study.ask(self._distributions)
+    def _child(self, rng: random.Random) -> tuple[Point, int]:
+        """Point that the sampler makes of the elite, and the generation that it counts to.
+
+        The trial that it was asked with is closed at once: whatever is told is added as a trial
+        of its own, because Optuna counts points that it did not draw to no generation.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._study.sampler = NSGAIISampler(
+                population_size=self._population,
+                seed=rng.randrange(2**32),
+                child_generation_strategy=LocalVariation(rng.randrange(2**32)),
+            )
+        trial = self._study.ask(self._distributions)
+        self._study.tell(trial, state=TrialState.FAIL)
+        drawn = self._study.get_trials(deepcopy=False)[trial.number]
+        generation = drawn.system_attrs.get(_GENERATION, 0)
+        return tuple(int(drawn.params[axis.name]) for axis in self._space.axes), generation
 
     def _mutated(self, point: Point, rng: random.Random) -> Point:
         changed = list(point)
@@ -126,13 +142,18 @@ class Nsga2(Strategy):
         changed[axis] = rng.randrange(len(self._space.axes[axis].levels))
         return tuple(changed)
 
-    def _tell(self, trial: Trial, evaluation: Evaluation) -> None:
+    def _tell(self, suggestion: _Suggestion, evaluation: Evaluation) -> None:
         measures = evaluation.measures
         if "bytes" not in measures:
-            self._study.tell(trial, state=TrialState.FAIL)
             return
-        trial.set_constraint(_VIOLATION, evaluation.violation)
+        names = (axis.name for axis in self._space.axes)
         # A measure that a rejected candidate never reached only has to be finite: among
         # infeasible trials the violation decides alone.
-        values = [measures.get(objective.name, 0.0) for objective in self._objectives]
-        self._study.tell(trial, values)
+        trial = create_trial(
+            params=dict(zip(names, suggestion.point, strict=True)),
+            distributions=self._distributions,
+            values=[measures.get(objective.name, 0.0) for objective in self._objectives],
+            constraints={_VIOLATION: evaluation.violation},
+            system_attrs={_GENERATION: suggestion.generation},
+        )
+        self._study.add_trial(trial)

@@ -9,9 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..declaration import Source
 from ..network import Network
 
 _INPUTS = 2
+_COUNTS = 4
 
 
 @torch.inference_mode()
@@ -19,20 +21,21 @@ def golden_vectors(network: Network, inputs: Tensor | None = None) -> dict[str, 
     """``inputs`` [B, ...], ``logits`` [B, K] and ``spikes``, the sum of each neuron layer.
 
     Args:
-        network: in eval mode.
+        network: run in eval mode, whatever its mode is.
         inputs: what to run; two fixed random ones if None.
     """
     if inputs is None:
-        generator = torch.Generator().manual_seed(0)
-        inputs = torch.rand(_INPUTS, *network.input_shape, generator=generator) * 2 - 1
+        inputs = _random_inputs(network)
     counts: dict[str, float] = {}
     hooks = [
         network.get_submodule(layer.name).register_forward_hook(_counter(counts, layer.name))
         for layer in network.declaration.neurons
     ]
+    training = network.training
     try:
-        logits = network(inputs)
+        logits = network.eval()(inputs)
     finally:
+        network.train(training)
         for hook in hooks:
             hook.remove()
     spikes = [round(counts[layer.name]) for layer in network.declaration.neurons]
@@ -41,6 +44,14 @@ def golden_vectors(network: Network, inputs: Tensor | None = None) -> dict[str, 
         "logits": logits.numpy(),
         "spikes": np.array(spikes, np.int64),
     }
+
+
+def _random_inputs(network: Network) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    uniform = torch.rand(_INPUTS, *network.input_shape, generator=generator)
+    if network.declaration.synapses[0].source is Source.EVENTS:
+        return (uniform * _COUNTS).floor()  # Integer weights are exact on whole counts only.
+    return uniform * 2 - 1
 
 
 def _counter(counts: dict[str, float], name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ from ...spaces.errors import BadInput, CorruptFile
 from ..declaration import Synapse
 from ..network import Network
 from ..official import build_official
-from ..parts.synapse import ChannelAffine, Conv, QuantisedSynapse
+from ..parts.synapse import ChannelAffine, QuantisedSynapse, shape_of, window_of
 from .bitstream import unpack_bits
-from .layout import code_bytes
+from .layout import code_bytes, float_bytes
 from .writer import FORMAT, GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, NEURONS_TENSOR, SCHEMA
 
 _Arrays = dict[str, NDArray[Any]]
+_MISFITS = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RuntimeError)
 
 
 def load_packed(folder: Path | str) -> Network:
@@ -44,16 +46,11 @@ def load_packed(folder: Path | str) -> Network:
                 kept_tokens=manifest["kept_tokens"],
                 idle=False,
             )
-        network.time_steps = manifest["time_steps"]
-        network.candidate = Candidate.from_record(manifest["candidate"])
-        network.kept_channels = {
-            name: torch.tensor(kept) for name, kept in manifest["kept_channels"].items()
-        }
-        network.card = manifest["record"]
+        _describe(network, manifest)
         for synapse in network.declaration.synapses:
             _fill(network, synapse, manifest["tensors"], arrays)
         _set_neurons(network, manifest, arrays)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except _MISFITS as error:
         raise CorruptFile(f"{folder}: manifest and tensors do not fit ({error!r}).") from error
     return network.eval()
 
@@ -93,7 +90,7 @@ def read_manifest(folder: Path | str) -> dict[str, Any]:
         raise BadInput(f"{folder} is no packed folder: it holds no {MANIFEST_FILE}.")
     try:
         manifest = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptFile(f"{path} is not JSON: {error}.") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise CorruptFile(f"{path} is not a manifest of the format {FORMAT!r}.")
@@ -107,17 +104,36 @@ def _checked(folder: Path, name: str, manifest: dict[str, Any]) -> _Arrays:
     if not path.is_file():
         raise CorruptFile(f"{path} is missing.")
     data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != manifest["sha256"].get(name):
+    sums = manifest.get("sha256")
+    if not isinstance(sums, dict) or hashlib.sha256(data).hexdigest() != sums.get(name):
         raise CorruptFile(f"{path} was truncated or altered: its checksum differs.")
     try:
         return load(data)
-    except SafetensorError as error:
+    except (SafetensorError, *_MISFITS) as error:
         raise CorruptFile(f"{path}: {error}.") from None
 
 
+def _describe(network: Network, manifest: dict[str, Any]) -> None:
+    steps = manifest["time_steps"]
+    if not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"time_steps is {steps!r}")
+    network.time_steps = steps
+    network.candidate = Candidate.from_dict(manifest["candidate"], network.sites)
+    chosen = network.candidate.to_dict()
+    if (chosen.get("channel", {}), chosen.get("token", {})) != (
+        network.widths,
+        network.kept_tokens,
+    ):
+        raise ValueError("widths and kept tokens are not those of the candidate")
+    network.kept_channels = {
+        name: torch.tensor(kept) for name, kept in manifest["kept_channels"].items()
+    }
+    network.card = manifest["record"]
+
+
 def _fill(network: Network, synapse: Synapse, entries: dict[str, Any], arrays: _Arrays) -> None:
-    vectors = _vectors(synapse, entries, arrays)
     module = network.get_submodule(synapse.weight)
+    vectors = _vectors(synapse, entries, arrays, shape_of(module)[0])
     if f"{synapse.name}.codes" in entries:
         quantised = _quantised(module, synapse, entries, arrays, vectors)
         network.set_submodule(synapse.weight, quantised)
@@ -125,7 +141,7 @@ def _fill(network: Network, synapse: Synapse, entries: dict[str, Any], arrays: _
             network.set_submodule(synapse.norm, nn.Identity())
         return
     name = f"{synapse.name}.weight"
-    weight = _shaped(arrays[name], entries[name]["shape"])
+    weight = _floats(arrays[name], entries[name]["shape"])
     if weight.shape != module.weight.shape:
         raise ValueError(f"{name} has shape {tuple(weight.shape)}")
     module.weight = nn.Parameter(weight)
@@ -144,39 +160,50 @@ def _quantised(
 ) -> QuantisedSynapse:
     name = f"{synapse.name}.codes"
     entry, shape = entries[name], tuple(entries[name]["shape"])
-    if shape != tuple(module.weight.shape):  # pyright: ignore
+    if shape != shape_of(module):
         raise ValueError(f"{name} has shape {shape}")
-    count = int(np.prod(shape))
-    if arrays[name].nbytes != code_bytes(count, entry["bits"]):
+    count, bits = math.prod(shape), entry["bits"]
+    if bits not in range(2, 9) or entry["input_grid"] < 1:
+        raise ValueError(f"{name} has {bits} bits on a grid of {entry['input_grid']}")
+    if arrays[name].dtype != np.uint8 or arrays[name].nbytes != code_bytes(count, bits):
         raise ValueError(f"{name} has {arrays[name].nbytes} bytes")
-    codes = unpack_bits(arrays[name], entry["bits"], count).reshape(shape)
+    codes = unpack_bits(arrays[name], bits, count).reshape(shape)
     return QuantisedSynapse(
         torch.from_numpy(codes),
         vectors["scale"],
         vectors["bias"],
-        bits=entry["bits"],
+        bits=bits,
         grid=entry["input_grid"],
-        padding=module.margin if isinstance(module, Conv) else None,
         max_input=entry["input_limit"],
+        **window_of(module),
     )
 
 
-def _vectors(synapse: Synapse, entries: dict[str, Any], arrays: _Arrays) -> dict[str, Tensor]:
+def _vectors(
+    synapse: Synapse, entries: dict[str, Any], arrays: _Arrays, outputs: int
+) -> dict[str, Tensor]:
     name = f"{synapse.name}.affine"
     if name not in entries:
         return {}
-    stacked = _shaped(arrays[name], entries[name]["shape"])
+    stacked = _floats(arrays[name], entries[name]["shape"])
+    if stacked.shape[1:] != (outputs,):
+        raise ValueError(f"{name} has shape {tuple(stacked.shape)}")
     return dict(zip(entries[name]["rows"], stacked.unbind(), strict=True))
 
 
-def _shaped(array: NDArray[Any], shape: list[int]) -> Tensor:
-    count = int(np.prod(shape))
+def _floats(array: NDArray[Any], shape: list[int]) -> Tensor:
+    count = math.prod(shape)
+    if array.dtype != np.float32 or array.nbytes != float_bytes(count):
+        raise ValueError(f"{array.nbytes} bytes of {array.dtype} are no float32 of shape {shape}")
     return torch.from_numpy(array[:count].copy()).reshape(shape)
 
 
 def _set_neurons(network: Network, manifest: dict[str, Any], arrays: _Arrays) -> None:
+    names = [layer.name for layer in network.declaration.neurons]
+    if manifest["neurons"]["layers"] != names:
+        raise ValueError("its neuron layers are not those of the architecture")
     shape = manifest["tensors"][NEURONS_TENSOR]["shape"]
-    constants = _shaped(arrays[NEURONS_TENSOR], shape).tolist()
-    for name, (tau, threshold) in zip(manifest["neurons"]["layers"], constants, strict=True):
+    constants = _floats(arrays[NEURONS_TENSOR], shape).tolist()
+    for name, (tau, threshold) in zip(names, constants, strict=True):
         neuron: Any = network.get_submodule(name)
         neuron.tau, neuron.v_threshold = tau, threshold

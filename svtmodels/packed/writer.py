@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 from torch import Tensor
 
+from ...spaces.errors import BadInput
 from ..declaration import Synapse
 from ..network import Network
 from ..parts.neuron import LIF
@@ -41,11 +42,11 @@ def save_packed(
     golden_inputs: Tensor | None = None,
     record: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a network, float32, in eval mode.
+    """Write a network in float32, as it computes in eval mode.
 
     Args:
         network: trained or compressed.
-        folder: replaced if it exists.
+        folder: replaced if it holds a packed network; any other content is left alone.
         golden_inputs: a few inputs [B, ...] whose logits and spike counts are kept, so that a
             port can be checked bit for bit; two fixed random ones if None.
         record: what is known of the network (accuracies, costs, preprocessing, classes, …); goes
@@ -53,8 +54,12 @@ def save_packed(
 
     Returns:
         The folder.
+
+    Raises:
+        BadInput: something else than a packed network is in the way.
     """
     folder = Path(folder)
+    _check_replaceable(folder)
     temporary = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -77,6 +82,15 @@ def save_packed(
     shutil.rmtree(folder, ignore_errors=True)
     temporary.replace(folder)
     return folder
+
+
+def _check_replaceable(folder: Path) -> None:
+    if not folder.exists() or (folder / MANIFEST_FILE).is_file():
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
+        raise BadInput(
+            f"{folder} exists and is no packed folder; it would be deleted. Give another place."
+        )
 
 
 def container_bytes(folder: Path | str) -> int:

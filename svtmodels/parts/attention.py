@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+ATTENTION_THRESHOLD = 0.5
+"""Threshold of the neurons behind an attention, in all official networks."""
+
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """[T, B, N, h*d] -> [T, B, h, N, d]; heads are contiguous groups of channels."""

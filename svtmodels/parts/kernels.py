@@ -69,13 +69,17 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
 
 
 def _build(compiler: str) -> Path:
-    target = _cache_folder() / f"lif-{_identity(compiler)}.so"
-    if target.exists():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
+    """Library of this machine and source, from the cache if an undamaged one lies there."""
+    folder, identity = _cache_folder(), _identity(compiler)
+    for found in folder.glob(f"lif-{identity}-*.so"):
+        if found.stem.endswith(_digest(found.read_bytes())):
+            return found
+        # Loading a truncated library kills the process (SIGBUS), so the name vouches for it.
+        found.unlink(missing_ok=True)
     # Several workers may build at once: each writes its own file, the last rename wins.
-    handle, name = tempfile.mkstemp(suffix=".so.tmp", dir=target.parent)
+    handle, name = tempfile.mkstemp(suffix=".so.tmp", dir=folder)
     os.close(handle)
+    built = Path(name)
     try:
         subprocess.run(
             [compiler, *_FLAGS, "-o", name, str(_SOURCE), "-lm"],
@@ -83,17 +87,20 @@ def _build(compiler: str) -> Path:
             capture_output=True,
             timeout=120,
         )
-        Path(name).replace(target)
+        return built.replace(folder / f"lif-{identity}-{_digest(built.read_bytes())}.so")
     finally:
-        Path(name).unlink(missing_ok=True)
-    return target
+        built.unlink(missing_ok=True)
 
 
 def _identity(compiler: str) -> str:
     # -march=native: a cache folder shared by unlike machines must not mix their builds.
     version = subprocess.run([compiler, "--version"], capture_output=True, timeout=30).stdout
     parts = [_SOURCE.read_bytes(), " ".join(_FLAGS).encode(), version, _cpu().encode()]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+    return _digest(b"\0".join(parts))
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def _cpu() -> str:

@@ -7,21 +7,56 @@ Weights keep the official shapes.
 
 from __future__ import annotations
 
+import abc
+from typing import TypedDict
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class Conv(nn.Conv2d):
-    """2-D convolution, stride 1, on channel-last maps: [..., H, W, C_in] -> [..., H, W, C_out]."""
+class Window(TypedDict):
+    """How a kernel moves over a map; `padding` is None for a pointwise map of channels."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, bias: bool = False) -> None:
-        super().__init__(inputs, outputs, kernel, padding=kernel // 2, bias=bias)
-        self.margin = kernel // 2
+    padding: int | None
+    stride: int
+    groups: int
+
+
+_POINTWISE: Window = {"padding": None, "stride": 1, "groups": 1}
+
+
+class Conv(nn.Conv2d):
+    """2-D convolution on channel-last maps: [..., H, W, C_in] -> [..., H', W', C_out].
+
+    Args:
+        inputs: channels.
+        outputs: channels.
+        kernel: height and width.
+        bias: whether there is one.
+        stride: along both axes.
+        padding: zeros on every side; half the kernel if None, which keeps the map's size.
+        groups: as many as channels for a depthwise convolution.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        bias: bool = False,
+        *,
+        stride: int = 1,
+        padding: int | None = None,
+        groups: int = 1,
+    ) -> None:
+        margin = kernel // 2 if padding is None else padding
+        super().__init__(inputs, outputs, kernel, stride, margin, bias=bias, groups=groups)
+        self.window: Window = {"padding": margin, "stride": stride, "groups": groups}
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve every map; leading axes are batch."""
-        return convolve(input, self.weight, self.bias, self.margin)
+        return convolve(input, self.weight, self.bias, **self.window)
 
 
 class Pointwise(nn.Module):
@@ -89,10 +124,17 @@ class ChannelAffine(nn.Module):
         return self.scale, self.bias
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
-    """Convolution of channel-last maps [..., H, W, C_in] -> [..., H, W, C_out]."""
+def convolve(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    padding: int | None = None,
+    stride: int = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Convolution of channel-last maps [..., H, W, C_in] -> [..., H', W', C_out]."""
     maps = x.reshape(-1, *x.shape[-3:]).permute(0, 3, 1, 2)
-    out = F.conv2d(maps, weight, bias, padding=padding)
+    out = F.conv2d(maps, weight, bias, stride, padding or 0, groups=groups)
     return out.permute(0, 2, 3, 1).reshape(*x.shape[:-3], *out.shape[-2:], -1)
 
 
@@ -109,7 +151,8 @@ class QuantisedSynapse(nn.Module):
     ``y = acc * scale + bias`` per output channel, in this order, where ``acc`` is the exact
     integer sum of integer inputs times integer codes; scale and bias carry the folded batch
     norm. Inputs are spikes or spike sums; real-valued inputs (the image, the pooled features of
-    the classifier) are first rounded to the grid ``1 / grid``, and the scale carries that grid.
+    the classifier) are first rounded to the grid ``1 / grid``, and the scale carries that grid;
+    gradients pass the rounding as if it were not there, so that what lies before can be tuned.
 
     The sum runs in float32, which is exact below 2^24 whatever its order, and in float64 where
     `exact_in_float32` cannot promise that.
@@ -122,6 +165,8 @@ class QuantisedSynapse(nn.Module):
         grid: steps per unit of a real-valued input; 1 for spikes.
         padding: of a convolution; None for a pointwise map.
         max_input: largest magnitude of an input, in grid steps.
+        stride: of a convolution.
+        groups: of a convolution.
     """
 
     codes: Tensor
@@ -139,11 +184,15 @@ class QuantisedSynapse(nn.Module):
         grid: int,
         padding: int | None,
         max_input: int,
+        stride: int = 1,
+        groups: int = 1,
     ) -> None:
         super().__init__()
         self.bits = bits
         self.grid = grid
         self.padding = padding
+        self.stride = stride
+        self.groups = groups
         self.max_input = max_input
         self.register_buffer("codes", codes)
         self.register_buffer("scale", scale)
@@ -153,10 +202,15 @@ class QuantisedSynapse(nn.Module):
         # The codes as floats, so that no conversion runs per call; never stored.
         self.register_buffer("weight", codes.to(scale.dtype), persistent=False)
 
+    @property
+    def window(self) -> Window:
+        """How the kernel moves."""
+        return {"padding": self.padding, "stride": self.stride, "groups": self.groups}
+
     def forward(self, x: Tensor) -> Tensor:
         """[..., C_in] -> [..., C_out]."""
         if self.grid != 1:
-            x = (x * self.grid).round().clamp(-self.max_input, self.max_input)
+            x = _round_through(x * self.grid).clamp(-self.max_input, self.max_input)
         acc = self._accumulate(x)
         return acc.mul_(self.scale).add_(self.bias)
 
@@ -168,14 +222,54 @@ class QuantisedSynapse(nn.Module):
     def _product(self, x: Tensor, weight: Tensor) -> Tensor:
         if self.padding is None:
             return F.linear(x, weight.flatten(1))
-        return convolve(x, weight, None, self.padding)
+        return convolve(x, weight, None, **self.window)
+
+
+class CompositeSynapse(nn.Module, abc.ABC):
+    """A synapse stored as a chain of linear maps and batch norms that amounts to a single one."""
+
+    @abc.abstractmethod
+    def merged(self) -> tuple[Tensor, Tensor]:
+        """Weight [C_out, C_in, ...] and bias [C_out] of the one synapse that it is in eval."""
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the merged weight."""
+
+    @property
+    def window(self) -> Window:
+        """How the merged kernel moves."""
+        return _POINTWISE
 
 
 def parameters_of(synapse: nn.Module) -> tuple[Tensor, Tensor | None]:
     """Weight [C_out, C_in, ...] and bias [C_out] of any kind of synapse, detached."""
+    if isinstance(synapse, CompositeSynapse):
+        weight, bias = synapse.merged()
+        return weight.detach(), bias.detach()
     weight, bias = synapse.weight, synapse.bias
     assert isinstance(weight, Tensor)
     return weight.detach(), bias.detach() if isinstance(bias, Tensor) else None
+
+
+def shape_of(synapse: nn.Module) -> tuple[int, ...]:
+    """Shape [C_out, C_in / groups, ...] of the weight of any kind of synapse."""
+    if isinstance(synapse, CompositeSynapse):
+        return synapse.shape
+    weight = synapse.weight
+    assert isinstance(weight, Tensor)
+    return tuple(weight.shape)
+
+
+def window_of(synapse: nn.Module) -> Window:
+    """How the kernel of any kind of synapse moves."""
+    return synapse.window if isinstance(synapse, Conv | CompositeSynapse | QuantisedSynapse) else _POINTWISE
+
+
+def _round_through(x: Tensor) -> Tensor:
+    """Nearest integers, exactly; the gradient is that of the identity (straight-through)."""
+    return x.round().detach() + (x - x.detach()) if x.requires_grad else x.round()
 
 
 def _pointwise(linear: nn.Linear, trailing: int) -> tuple[int, ...]:

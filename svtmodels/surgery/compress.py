@@ -1,7 +1,7 @@
 """Builds a smaller network from a trained one and a candidate.
 
 Canonical order, whatever order the candidate was written in: time steps, channels, tokens, bits.
-The trained network is not changed; what can be a view of its weights is one.
+The trained network is not changed and shares no tensor with the result, which may be fine-tuned.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ from ...spaces.site import UNTOUCHED_BITS, Site, SiteKind
 from ..declaration import Synapse
 from ..network import Network
 from ..official import build_official
-from ..parts.synapse import ChannelAffine, ChannelNorm, Conv, QuantisedSynapse, parameters_of
+from ..parts.synapse import (
+    ChannelAffine,
+    ChannelNorm,
+    QuantisedSynapse,
+    parameters_of,
+    window_of,
+)
 from .bits import quantise
 from .channels import kept_channels, rows_and_columns
 
@@ -91,9 +97,14 @@ def quantise_synapse(network: Network, synapse: Synapse, bits: int) -> None:
         network.set_submodule(synapse.norm, nn.Identity())
     codes, steps = quantise(weight, bits)
     grid, largest = network.input_grid(synapse.source)
-    padding = module.margin if isinstance(module, Conv) else None
     quantised = QuantisedSynapse(
-        codes, steps / grid, shift, bits=bits, grid=grid, padding=padding, max_input=largest
+        codes,
+        steps / grid,
+        shift,
+        bits=bits,
+        grid=grid,
+        max_input=largest,
+        **window_of(module),
     )
     network.set_submodule(synapse.weight, quantised)
 
@@ -121,7 +132,7 @@ def _sliced(network: Network, small: Network, kept: Mapping[str, Tensor]) -> dic
                 tensors[name] = _cut(tensors[name], rows.get(synapse.name), None)
         weight = f"{synapse.weight}.weight"
         tensors[weight] = _cut(tensors[weight], None, columns.get(synapse.name))
-    return tensors
+    return {name: t.clone() if t is state[name] else t for name, t in tensors.items()}
 
 
 def _cut(tensor: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:

@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+from simulated import SPACES, share
+from simulated_search import OBJECTIVES
+
+from spikefront.evaluators.evaluation import Evaluation, Gate, Rejection, Stage, State
+from spikefront.search.config_sections import GateSection
+from spikefront.search.front import Front
+from spikefront.search.gate import SLACK, GatePolicy, audit
+from spikefront.spaces import Candidate
+
+
+def candidate(number: int) -> Candidate:
+    return Candidate((("weight", f"layer.{number}", 2),))
+
+
+def measured(
+    number: int,
+    drift: float = 0.1,
+    accuracy: float = 0.9,
+    size: int | None = None,
+    state: State = State.COMPLETE,
+    **changes: object,
+) -> Evaluation:
+    """By default each one is worse than the one before in bytes and better in accuracy."""
+    measures = {"bytes": 1000 + number if size is None else size, "accuracy": accuracy}
+    evaluation = Evaluation(candidate(number), state, Stage.FULL, {**measures, "drift": drift})
+    return replace(evaluation, **changes)
+
+
+class Committed:
+    """A policy and the front that it is told of."""
+
+    def __init__(self, settings: GateSection, limited: bool = True) -> None:
+        self.policy = GatePolicy(settings, seed=0, has_accuracy_limit=limited)
+        self.front = Front(OBJECTIVES)
+
+    def commit(self, evaluations: Sequence[Evaluation]) -> Gate:
+        for evaluation in evaluations:
+            entered = self.front.add(evaluation)
+            self.policy.update(evaluation, self.front, entered)
+        return self.policy.current
+
+
+def auto(**changes: object) -> GateSection:
+    return GateSection(**{"warmup": 0, "false_reject_rate": 0.25, **changes})  # pyright: ignore
+
+
+def test_nothing_is_known_before_the_first_commit():
+    gate = GatePolicy(GateSection(), 0, has_accuracy_limit=True).current
+    assert gate == Gate(version=0, max_drift=None, rivals=())
+
+
+def test_version_counts_the_commits_of_any_state():
+    states = [*State]
+    gate = Committed(auto()).commit([measured(n, state=s) for n, s in enumerate(states)])
+    assert gate.version == len(states)
+
+
+def test_no_limit_during_the_warmup():
+    search = Committed(auto(warmup=10))
+    drifts = [n / 100 for n in range(1, 12)]
+    limits = [search.commit([measured(n, d)]).max_drift for n, d in enumerate(drifts)]
+    assert limits[:9] == [None] * 9
+    assert None not in limits[9:]
+
+
+def test_warmup_counts_commits_and_the_quantile_worthy_ones():
+    """19 worthy ones are needed before 5 % of them can be given up."""
+    search = Committed(auto(warmup=5, false_reject_rate=0.05))
+    misses = [measured(n, 9.0, state=State.INFEASIBLE) for n in range(30)]
+    assert search.commit(misses).max_drift is None
+    assert search.commit([measured(30 + n, 0.1) for n in range(18)]).max_drift is None
+    assert search.commit([measured(50, 0.1)]).max_drift == pytest.approx(SLACK * 0.1)
+
+
+@given(st.lists(st.floats(0.001, 1.0), min_size=1, max_size=60), st.sampled_from([0.05, 0.1, 0.25]))
+@settings(max_examples=50, deadline=None)
+def test_limit_is_the_conformal_quantile(drifts: list[float], rate: float):
+    """Smallest drift such that a share of 1 - rate of n + 1 lies at or below it."""
+    gate = Committed(auto(false_reject_rate=rate)).commit(
+        [measured(n, drift) for n, drift in enumerate(drifts)]
+    )
+    needed = (1 - rate) * (len(drifts) + 1)
+    enough = [d for d in drifts if sum(other <= d for other in drifts) >= needed - 1e-9]
+    if not enough:
+        assert gate.max_drift is None
+    else:
+        assert gate.max_drift == pytest.approx(SLACK * min(enough))
+
+
+def test_order_of_commits_does_not_matter():
+    drifts = [0.3, 0.1, 0.5, 0.2, 0.4]
+    limits = {
+        Committed(auto()).commit([measured(n, d) for n, d in enumerate(order)]).max_drift
+        for order in (drifts, sorted(drifts), sorted(drifts, reverse=True))
+    }
+    assert len(limits) == 1
+
+
+def test_with_an_accuracy_limit_complete_ones_are_worthy_even_off_the_front():
+    dominated = [measured(n, 0.1 * (n + 1), accuracy=0.9, size=1000) for n in range(4)]
+    assert Committed(auto(), limited=True).commit(dominated).max_drift == pytest.approx(SLACK * 0.4)
+    assert Committed(auto(), limited=False).commit(dominated).max_drift is None
+
+
+def test_without_an_accuracy_limit_what_entered_the_front_is_worthy():
+    staircase = [measured(n, 0.1 * (n + 1), accuracy=0.5 + n / 100) for n in range(4)]
+    gate = Committed(auto(), limited=False).commit(staircase)
+    assert gate.max_drift == pytest.approx(SLACK * 0.4)
+
+
+def test_audited_ones_beyond_the_limit_raise_it_again():
+    search = Committed(auto())
+    low = search.commit([measured(n, 0.1) for n in range(3)]).max_drift
+    beyond = [
+        measured(10 + n, 0.8, audited=True, rejection=Rejection(Stage.DRIFT, 0.8, 0.15))
+        for n in range(3)
+    ]
+    high = search.commit(beyond).max_drift
+    assert low == pytest.approx(SLACK * 0.1)
+    assert high == pytest.approx(SLACK * 0.8)
+
+
+def test_rejected_ones_do_not_move_the_limit():
+    search = Committed(auto())
+    before = search.commit([measured(n, 0.1) for n in range(3)]).max_drift
+    rejected = measured(9, 5.0, state=State.REJECTED, stage=Stage.DRIFT)
+    lost = replace(measured(10, state=State.LOST), measures={})
+    assert search.commit([rejected, lost]).max_drift == before
+
+
+def test_a_fixed_limit_holds_from_the_first_commit():
+    search = Committed(GateSection(max_drift=0.25, warmup=32))
+    assert search.commit([measured(0, 0.9)]).max_drift == 0.25
+    assert search.commit([measured(n, 0.9) for n in range(1, 60)]).max_drift == 0.25
+
+
+def test_a_fixed_limit_holds_for_the_first_candidate_too():
+    policy = GatePolicy(GateSection(max_drift=0.25), 0, has_accuracy_limit=True)
+    assert policy.current.max_drift == 0.25
+
+
+def test_disabled_it_has_no_limit_and_audits_nothing():
+    search = Committed(GateSection(enabled=False, warmup=0, audit_share=1.0, max_drift=0.1))
+    assert search.commit([measured(n) for n in range(50)]).max_drift is None
+    assert not any(search.policy.audits(f"{n:016x}") for n in range(100))
+
+
+def test_rivals_are_the_front_where_no_accuracy_limit_is_set():
+    staircase = [measured(n, accuracy=0.5 + n / 100) for n in reversed(range(5))]
+    gate = Committed(auto(), limited=False).commit(staircase)
+    assert gate.rivals == tuple((1000 + n, 0.5 + n / 100) for n in range(5))
+    assert Committed(auto(), limited=True).commit(staircase).rivals == ()
+
+
+@pytest.mark.parametrize("size", [63, 64, 65, 128, 500])
+def test_rivals_are_few_whatever_the_size_of_the_front(size: int):
+    staircase = [measured(n, accuracy=0.5 + n / 2000) for n in range(size)]
+    rivals = Committed(auto(), limited=False).commit(staircase).rivals
+    assert 32 <= len(rivals) <= 64
+    assert rivals[0][0] == 1000
+    assert [r for r, _ in rivals] == sorted(r for r, _ in rivals)
+    gaps = {b - a for (a, _), (b, _) in itertools.pairwise(rivals)}
+    assert len(gaps) == 1
+
+
+def keys(count: int) -> list[str]:
+    return [candidate(n).key for n in range(count)]
+
+
+@pytest.mark.parametrize("wanted", [0.05, 0.1, 0.5])
+def test_audit_share_within_three_sigma(wanted: float):
+    policy = GatePolicy(GateSection(audit_share=wanted), seed=3, has_accuracy_limit=True)
+    audited = sum(policy.audits(key) for key in keys(2_000))
+    assert abs(audited - 2_000 * wanted) < 3 * math.sqrt(2_000 * wanted * (1 - wanted))
+
+
+def test_audit_share_at_its_ends():
+    nothing, everything = (
+        GatePolicy(GateSection(audit_share=s), 0, has_accuracy_limit=True) for s in (0.0, 1.0)
+    )
+    assert not any(nothing.audits(key) for key in keys(200))
+    assert all(everything.audits(key) for key in keys(200))
+
+
+def test_audits_depend_on_seed_and_key_and_grow_with_the_share():
+    def chosen(seed: int, wanted: float) -> set[str]:
+        policy = GatePolicy(GateSection(audit_share=wanted), seed, has_accuracy_limit=True)
+        return {key for key in keys(500) if policy.audits(key)}
+
+    assert chosen(0, 0.1) == chosen(0, 0.1)
+    assert chosen(0, 0.1) != chosen(1, 0.1)
+    assert chosen(0, 0.1) < chosen(0, 0.3)
+
+
+BY_DRIFT = Rejection(Stage.DRIFT, 0.5, 0.2)
+BY_SUBSET = Rejection(Stage.SUBSET, 0.3, 0.1)
+
+
+def test_precision_and_recall_of_audited_candidates():
+    rejected_bad = [measured(n, state=State.INFEASIBLE, rejection=BY_DRIFT) for n in range(3)]
+    rejected_good = [measured(10, rejection=BY_DRIFT)]
+    passed_bad = [measured(20 + n, state=State.INFEASIBLE) for n in range(2)]
+    passed_bad += [measured(25, state=State.INFEASIBLE, rejection=BY_SUBSET)]
+    passed_good = [measured(30 + n) for n in range(4)]
+    judged = [
+        replace(e, audited=True) for e in rejected_bad + rejected_good + passed_bad + passed_good
+    ]
+    unseen = [
+        measured(40, state=State.INFEASIBLE),
+        measured(41, state=State.REJECTED, stage=Stage.DRIFT, rejection=BY_DRIFT),
+        measured(42, state=State.FAILED, stage=Stage.STATIC, audited=True),
+    ]
+    found = audit([*judged, *unseen])
+    assert (found.audited, found.rejected) == (11, 4)
+    assert found.precision == pytest.approx(3 / 4)
+    assert found.recall == pytest.approx(3 / 6)
+
+
+def test_nothing_audited_nothing_claimed():
+    found = audit([measured(0), measured(1, state=State.REJECTED, stage=Stage.DRIFT)])
+    assert (found.audited, found.rejected) == (0, 0)
+    assert found.precision is found.recall is found.rank_correlation is None
+    assert audit([]).audited == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=2, max_size=40))
+@settings(max_examples=100, deadline=None)
+def test_rank_correlation_is_spearmans_with_ties(pairs: list[tuple[int, int]]):
+    drifts, accuracies = [d for d, _ in pairs], [a for _, a in pairs]
+    found = audit([measured(n, d / 10, a / 10) for n, (d, a) in enumerate(pairs)])
+    if len(set(drifts)) < 2 or len(set(accuracies)) < 2:
+        assert found.rank_correlation is None
+    else:
+        expected = float(spearmanr(drifts, accuracies).statistic)  # pyright: ignore
+        assert found.rank_correlation == pytest.approx(expected, abs=1e-9)
+
+
+def test_rank_correlation_is_over_all_that_was_measured_in_full():
+    falling = [measured(n, 0.1 * n, 0.9 - 0.1 * n) for n in range(4)]
+    misleading = [
+        measured(8, 0.0, 0.0, state=State.REJECTED, stage=Stage.SUBSET),
+        replace(measured(9, state=State.FAILED, stage=Stage.STATIC), measures={}),
+    ]
+    assert audit(falling + misleading).rank_correlation == pytest.approx(-1.0)
+
+
+def test_shares_of_the_simulation_are_uniform():
+    """The made-up chance that other tests build upon."""
+    drawn = sorted(share(SPACES[0].decode([0, 0, 0, 0]).key, f"{n}") for n in range(400))
+    assert max(abs(value - n / 400) for n, value in enumerate(drawn)) < 0.1
