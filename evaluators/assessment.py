@@ -4,42 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..spaces.errors import BadInput, unknown_name
-from ..svtmodels.checkpoint import load_checkpoint
 from ..svtmodels.network import Network
-from ..svtmodels.packed.reader import load_packed
-from ..svtmodels.packed.writer import MANIFEST_FILE
-from ..svtmodels.zoo import zoo_names, zoo_path
 from .accuracy import BATCH_SIZE, correct
 from .data.settings import load_splits
 from .intervals import wilson_interval
 from .preparation import preprocessing_of
 
 SPLITS = ("test", "search", "calibration")
-
-
-def load_model(name: str, known: Mapping[str, Any] | None = None) -> Network:
-    """Network of a packed folder, a checkpoint file or the zoo, whichever `name` is.
-
-    Raises:
-        BadInput: it is none of them.
-    """
-    path = Path(name)
-    if (path / MANIFEST_FILE).is_file():
-        return load_packed(path)
-    if path.is_file():
-        return load_checkpoint(path, **(known or {}))
-    if name in zoo_names():
-        return load_checkpoint(zoo_path(name))
-    raise BadInput(
-        f"{name} is no packed folder, no checkpoint file and no network of the zoo "
-        f"({', '.join(zoo_names())})."
-    )
 
 
 def assess(

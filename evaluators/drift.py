@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..spaces.errors import BadInput
 from ..svtmodels.declaration import NeuronLayer
 from ..svtmodels.network import Network
-from ..svtmodels.parts.neuron import LIF, membrane
+from ..svtmodels.parts.neuron import Neuron
 
 SAMPLES_PER_LAYER = 4096
 """Neurons per layer whose trace is kept, so that memory stays bounded."""
@@ -60,7 +61,15 @@ def collect_traces(
         batch_size: images per pass.
         seed: of the sample.
         samples: per layer, at most.
+
+    Raises:
+        BadInput: the network mixes the images of a batch.
     """
+    if not network.batch_independent:
+        raise BadInput(
+            f"{network.architecture} as published mixes the images of a batch, so what is "
+            'measured depends on how they are batched; build it with proj_lif_over="T".'
+        )
     recorder = _Sampler(network, len(inputs), samples, seed)
     _run(network, inputs, batch_size, recorder)
     return recorder.traces()
@@ -92,7 +101,7 @@ class _Recorder:
         self.network = network
         self.start = 0
 
-    def layer(self, layer: NeuronLayer, neuron: LIF, currents: Tensor) -> None:
+    def layer(self, layer: NeuronLayer, neuron: Neuron, currents: Tensor) -> None:
         raise NotImplementedError
 
     def selected(self, site: str, kept: Tensor) -> None:
@@ -109,7 +118,7 @@ class _Sampler(_Recorder):
         self._potentials: dict[str, list[Tensor]] = {}
         self._shapes: dict[str, tuple[int, int, int]] = {}
 
-    def layer(self, layer: NeuronLayer, neuron: LIF, currents: Tensor) -> None:
+    def layer(self, layer: NeuronLayer, neuron: Neuron, currents: Tensor) -> None:
         if layer.name not in self._chosen:
             shape = (self._images, currents.shape[2], currents.shape[3])
             count = int(np.prod(shape))
@@ -119,7 +128,7 @@ class _Sampler(_Recorder):
         image, position, channel = self._coordinates(layer.name)
         here = (image >= self.start) & (image < self.start + currents.shape[1])
         picked = currents[:, image[here] - self.start, position[here], channel[here]]
-        potential = membrane(picked, float(neuron.tau), float(neuron.v_threshold))
+        potential = neuron.potential(picked)
         self._potentials.setdefault(layer.name, []).append(potential)
 
     def traces(self) -> Traces:
@@ -151,7 +160,7 @@ class _Comparer(_Recorder):
         places.scatter_(1, kept, torch.arange(kept.shape[1]).expand_as(kept))
         self._places[site] = places.numpy()
 
-    def layer(self, layer: NeuronLayer, neuron: LIF, currents: Tensor) -> None:
+    def layer(self, layer: NeuronLayer, neuron: Neuron, currents: Tensor) -> None:
         trace = self._traces[layer.name]
         image = trace.image - self.start
         here = (image >= 0) & (image < currents.shape[1])
@@ -160,7 +169,7 @@ class _Comparer(_Recorder):
         channel = self._channel(layer, channel)
         alive = (position >= 0) & (channel >= 0)
         picked = currents[:, image[alive], position[alive], channel[alive]]
-        potential = membrane(picked, float(neuron.tau), float(neuron.v_threshold))
+        potential = neuron.potential(picked)
         steps = currents.shape[0]
         parent = torch.from_numpy(trace.potential[:steps, here][:, alive])
         change = float((potential - parent).abs().sum(dtype=torch.float64))

@@ -225,7 +225,7 @@ class Evaluator:
     ) -> dict[str, float]:
         """SynOps and energy per image; once more with the first layer charged at every step."""
         synops = counted.total / images
-        real = costs.first_macs + costs.head_macs + costs.score_macs
+        real = costs.first_macs + costs.head_macs + costs.score_macs + costs.current_macs
         repeated = real + costs.first_macs * (steps - 1)
         return {
             "synops": synops,

@@ -1,22 +1,30 @@
 """SynOps: accumulates that real spikes trigger, counted while a network runs.
 
-An integer spike of n counts as n accumulates. Synapses that see real values (the first one of
-an image network, the classifier) cost MACs, not SynOps, and are counted by `static_costs`.
+An integer spike of n counts as n accumulates, whatever constant the network divides it by. A
+RepConv counts as the one convolution that it amounts to. Synapses that see real values (the first
+one of an image network, a classifier of pooled features) cost MACs, not SynOps, and are counted
+by `static_costs`. An attention's products count as follows:
+
+- matrix products q (k^T v): a coincidence of a key and a value spike of one token is one
+  accumulate, a query spike adds one row, as wide as the values of a head;
+- SDSA-1 and QKTA: what a mask's neurons sum up, one accumulate per one (SDSA-1: per coincidence of
+  key and value in one channel; QKTA: per query spike). Masking itself lets spikes pass or not; it
+  accumulates nothing and is free, as it is in the papers.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..svtmodels.declaration import AttentionProduct, Source, Synapse
 from ..svtmodels.network import Network
-from ..svtmodels.parts.synapse import Conv, QuantisedSynapse
+from ..svtmodels.parts.synapse import Window, shape_of, window_of
 
 
 class SynOpCounter:
@@ -43,8 +51,13 @@ class SynOpCounter:
                 module = self._network.get_submodule(synapse.weight)
                 self._hooks.append(module.register_forward_pre_hook(self._synapse(synapse)))
         for product in self._network.declaration.attentions:
+            if product.mask is not None:
+                mask = self._network.get_submodule(product.mask)
+                self._hooks.append(mask.register_forward_pre_hook(self._mask(product)))
+                continue
             for name in ("q", "k", "v"):
-                neuron = self._network.get_submodule(f"{product.name}.{name}_lif")
+                path = f"{product.name}.{name}_{product.neurons}"
+                neuron = self._network.get_submodule(path)
                 self._hooks.append(neuron.register_forward_hook(self._neuron(product, name)))
         return self
 
@@ -59,14 +72,24 @@ class SynOpCounter:
         self._hooks.clear()
 
     def _synapse(self, synapse: Synapse) -> Any:
+        unit, _ = self._network.input_grid(synapse.source)
+
         def count(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            self.by_layer[synapse.name] += synapse_operations(module, inputs[0])
+            self.by_layer[synapse.name] += synapse_operations(module, inputs[0], unit)
+
+        return count
+
+    def _mask(self, product: AttentionProduct) -> Any:
+        def count(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            self.by_layer[product.name] += round(float(inputs[0].sum(dtype=torch.float64)))
 
         return count
 
     def _neuron(self, product: AttentionProduct, name: str) -> Any:
+        unit, _ = self._network.input_grid(Source.SPIKES)
+
         def remember(module: torch.nn.Module, inputs: Any, spikes: Tensor) -> None:
-            self._fired[name] = spikes
+            self._fired[name] = spikes if unit == 1 else spikes * unit
             if name == "v":
                 q, k, v = (self._fired.pop(part) for part in ("q", "k", "v"))
                 self.by_layer[product.name] += attention_operations(q, k, v, product.heads)
@@ -74,20 +97,24 @@ class SynOpCounter:
         return remember
 
 
-def synapse_operations(module: torch.nn.Module, spikes: Tensor) -> int:
-    """Accumulates of spikes [..., C] (maps: [..., H, W, C]) entering a synapse."""
-    weight = module.weight
-    assert isinstance(weight, Tensor)
-    outputs, kernel = weight.shape[0], weight.shape[2:]
-    per_position = spikes.sum(-1, dtype=torch.float64)
-    if not isinstance(module, Conv | QuantisedSynapse) or max(kernel, default=1) == 1:
-        return outputs * round(float(per_position.sum()))
-    reach = _reach(spikes.shape[-3], spikes.shape[-2], kernel[0])
-    return outputs * round(float((per_position * reach).sum()))
+def synapse_operations(module: torch.nn.Module, spikes: Tensor, unit: int = 1) -> int:
+    """Accumulates of spikes [..., C] (maps: [..., H, W, C]) entering a synapse.
+
+    Args:
+        module: any kind of synapse.
+        spikes: what enters it.
+        unit: spikes that an input of one stands for.
+    """
+    outputs, _, *kernel = shape_of(module)
+    window = window_of(module)
+    count = spikes.sum(-1, dtype=torch.float64)
+    if window["padding"] is not None:
+        count = count * _reach(spikes.shape[-3:-1], kernel[0], window)
+    return outputs // window["groups"] * round(unit * float(count.sum()))
 
 
 def attention_operations(q: Tensor, k: Tensor, v: Tensor, heads: int) -> int:
-    """Accumulates of q (k^T v) for binary [T, B, N, C].
+    """Accumulates of q (k^T v) for spikes [T, B, ..., C].
 
     k^T v: one per coincidence of a key and a value spike of one token; q (k^T v): a query spike
     adds one row, as wide as the values of a head.
@@ -98,8 +125,14 @@ def attention_operations(q: Tensor, k: Tensor, v: Tensor, heads: int) -> int:
     return round(float((keys * values).sum() + rows))
 
 
-def _reach(height: int, width: int, kernel: int) -> Tensor:
-    """How many outputs of a stride-1, same-padded convolution each input position feeds."""
-    ones = torch.ones(1, 1, height, width, dtype=torch.float64)
-    window = torch.ones(1, 1, kernel, kernel, dtype=torch.float64)
-    return F.conv2d(ones, window, padding=kernel // 2)[0, 0]
+def _reach(size: Sequence[int], kernel: int, window: Window) -> Tensor:
+    """How many outputs of a convolution each input position [H, W] feeds."""
+    rows, columns = (_reach_along(length, kernel, window) for length in size)
+    return rows[:, None] * columns
+
+
+def _reach_along(length: int, kernel: int, window: Window) -> Tensor:
+    padding, stride = window["padding"] or 0, window["stride"]
+    outputs = (length + 2 * padding - kernel) // stride + 1
+    offset = torch.arange(length)[:, None] + padding - stride * torch.arange(outputs)
+    return ((offset >= 0) & (offset < kernel)).sum(1, dtype=torch.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..evaluators.assessment import seconds_per_image
@@ -50,6 +51,7 @@ def dry_run(search: Search) -> tuple[str, dict[str, Any]]:
 def _text(record: dict[str, Any]) -> str:
     low, high = record["bytes_range"]
     parent = record["bytes_parent"]
+    workers = f"{record['workers']} worker{'s' if record['workers'] > 1 else ''}"
     axes = [
         f"  {name:<36}{', '.join(f'{level:g}' for level in levels)}"
         for name, levels in record["axes"].items()
@@ -59,9 +61,13 @@ def _text(record: dict[str, Any]) -> str:
             f"{len(axes)} axes, {float(record['space_size']):.3g} points:",
             *axes,
             f"bytes      {low:,} to {high:,} ({low / parent:.1%} to {high / parent:.1%})",
-            f"budget     {record['candidates']} candidates on {record['workers']} workers",
+            f"budget     {record['candidates']} candidates on {workers}",
             f"memory     about {record['memory_mib']} MiB",
             f"disk       about {record['disk_mib']} MiB",
-            f"time       at most {record['hours_at_most']:.2f} h (nothing rejected)",
+            f"time       at most {_duration(record['hours_at_most'])} (nothing rejected)",
         ]
     )
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 1 else f"{math.ceil(60 * hours)} min"

@@ -32,10 +32,14 @@ def check_counts(network: str, settings: Mapping[str, Any], names: Iterable[str]
     for name in names:
         value = settings[name]
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise BadInput(f"argument {name} of {network}: got {value!r}; give a whole number from 1.")
+            raise BadInput(
+                f"argument {name} of {network}: got {value!r}; give a whole number from 1."
+            )
 
 
-def check_choice(network: str, settings: Mapping[str, Any], name: str, allowed: Iterable[Any]) -> None:
+def check_choice(
+    network: str, settings: Mapping[str, Any], name: str, allowed: Iterable[Any]
+) -> None:
     """Refuse a setting that is not in a list.
 
     Raises:

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..spaces.candidate import Candidate
 from ..spaces.errors import BadInput, CorruptFile
 from .network import Network, check_finite
 from .official import build_official
@@ -32,7 +33,13 @@ _LISTED = 8
 
 
 def save_checkpoint(network: Network, path: Path | str, card: Mapping[str, Any]) -> None:
-    """Write weights and card as one safetensors file, whole or not at all."""
+    """Write weights and card of a trained network as one file, whole or not at all.
+
+    Raises:
+        BadInput: the network is a compressed one.
+    """
+    if network.candidate != Candidate():
+        raise BadInput("a compressed network is no checkpoint; write it with save_packed.")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     full = {

@@ -142,6 +142,19 @@ class AttentionProduct:
     mask: str | None = None
     neurons: str = "lif"
 
+    def macs(self, tokens: int, qk: int, v: int) -> int:
+        """Multiply-accumulates of one image and step, if every spike were there.
+
+        Args:
+            tokens: that pass.
+            qk: channels of its group `qk`.
+            v: channels of its group `v`.
+        """
+        if self.kind is AttentionKind.MATRIX:
+            return 2 * tokens * qk * v // self.heads
+        # One per channel and token to sum up, one to mask.
+        return tokens * (qk + v)
+
 
 @dataclass(frozen=True, slots=True)
 class NeuronLayer:
@@ -177,7 +190,9 @@ class Declaration:
         """All synapses that hold a weight of their own: links instead of what they make up."""
         return tuple(part for synapse in self.synapses for part in synapse.links or (synapse,))
 
-    def rows_and_columns(self, kept: Mapping[str, _Kept]) -> tuple[dict[str, _Kept], dict[str, _Kept]]:
+    def rows_and_columns(
+        self, kept: Mapping[str, _Kept]
+    ) -> tuple[dict[str, _Kept], dict[str, _Kept]]:
         """What is kept of output and input channels, by synapse name, links included.
 
         Args:
@@ -228,12 +243,21 @@ class Place:
 
     def synapses(self, part: str, *names: str) -> tuple[Synapse, ...]:
         """Synapses of chains of the part, which see spikes."""
-        return tuple(self._synapse(f"{part}.{name}") for name in names)
+        paths = (f"{part}.{name}" for name in names)
+        return tuple(self.synapse(p, f"{p}_{self.suffix}", f"{p}_bn") for p in paths)
 
-    def _synapse(self, name: str) -> Synapse:
-        weight, norm = f"{name}_{self.suffix}", f"{name}_bn"
+    def synapse(
+        self,
+        name: str,
+        weight: str,
+        norm: str | None,
+        *,
+        source: Source = Source.SPIKES,
+        links: tuple[Synapse, ...] = (),
+    ) -> Synapse:
+        """A synapse of the part, wherever its weight and its batch norm lie."""
         at = (self.stage, self.block, self.tokens)
-        return Synapse(name, weight, norm, self.positions, Source.SPIKES, *at)
+        return Synapse(name, weight, norm, self.positions, source, *at, links)
 
     def group(
         self,
@@ -244,10 +268,11 @@ class Place:
         *,
         heads: int = 1,
         whole_heads: bool = False,
+        carriers: tuple[str, ...] = (),
     ) -> ChannelGroup:
         """Channel group between synapses of the part."""
         at = (self.stage, self.block)
-        return ChannelGroup(name, size, heads, producers, consumers, *at, whole_heads)
+        return ChannelGroup(name, size, heads, producers, consumers, *at, whole_heads, carriers)
 
     def neurons(self, part: str, **channels: str | None) -> tuple[NeuronLayer, ...]:
         """Neuron layers of the part: their names, and the groups that their channels follow."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -14,7 +14,9 @@ from ..spaces.candidate import Candidate
 from ..spaces.errors import BadInput
 from ..spaces.site import UNTOUCHED_BITS, Site, SiteKind
 from ..spaces.space import DEFAULT_LEVELS, Granularity, Space
-from .declaration import Declaration, Source
+from .declaration import Declaration, Source, Synapse
+from .parts.synapse import CompositeSynapse
+from .parts.tokens import TokenSelector
 
 TIME_SITE = "steps"
 """Name of the one time site."""
@@ -24,6 +26,12 @@ IMAGE_GRID = 512
 8-bit pixel is at least 1/255 / 0.27, that is 7 grid steps: nothing that the image held is lost."""
 IMAGE_LIMIT = 8 * IMAGE_GRID
 """Largest magnitude of a rounded image: 8 standard deviations."""
+EVENT_LIMIT = 2**12
+"""Largest count of events in one pixel of a frame that a quantised first synapse sums exactly."""
+CURRENT_GRID = 256
+"""Steps per unit that a quantised synapse rounds the currents of a membrane or a synapse to."""
+CURRENT_LIMIT = 64 * CURRENT_GRID
+"""Largest magnitude of a rounded current. 8-bit weights of 1,024 inputs then sum up in int32."""
 
 
 class Network(nn.Module, abc.ABC):
@@ -110,6 +118,11 @@ class Network(nn.Module, abc.ABC):
     def largest_spike(self) -> int:
         """Largest integer that a synapse can receive from the residual stream."""
 
+    @property
+    def batch_independent(self) -> bool:
+        """Whether the logits of an image depend on nothing else in its batch."""
+        return True
+
     @abc.abstractmethod
     def features(self, x: Tensor) -> Tensor:
         """Features [T, B, D] before the classifier, averaged over tokens."""
@@ -132,7 +145,7 @@ class Network(nn.Module, abc.ABC):
         """All sites, in the order in which signals pass."""
         declared = self.declaration
         channels = (
-            Site(g.name, SiteKind.CHANNEL, g.size, g.stage, g.block, g.heads)
+            Site(g.name, SiteKind.CHANNEL, g.size, g.stage, g.block, g.unit)
             for g in declared.channels
         )
         tokens = (Site(t.name, SiteKind.TOKEN, t.tokens, t.stage, t.name) for t in declared.tokens)
@@ -165,8 +178,33 @@ class Network(nn.Module, abc.ABC):
             case Source.POOLED:
                 positions = self.declaration.tokens[-1].tokens * self.time_steps
                 return positions, positions * self.largest_spike
+            case Source.EVENTS:
+                return 1, EVENT_LIMIT
+            case Source.CURRENTS:
+                return CURRENT_GRID, CURRENT_LIMIT
             case _:
                 return 1, self.largest_spike
+
+    def stored(self) -> Iterator[tuple[Synapse, nn.Module]]:
+        """Synapses that hold a weight as the network is now, and the modules that hold it.
+
+        A chain (`CompositeSynapse`) gives its links, until it is merged.
+        """
+        for synapse in self.declaration.synapses:
+            module = self.get_submodule(synapse.weight)
+            if isinstance(module, CompositeSynapse):
+                yield from ((link, self.get_submodule(link.weight)) for link in synapse.links)
+            else:
+                yield synapse, module
+
+    def width(self, group: str, full: int) -> int:
+        """Channels that a group is built with; `full` where it was not made smaller."""
+        return self.widths.get(group, full)
+
+    def selector(self, site: str, grid: tuple[int, int]) -> TokenSelector | None:
+        """What chooses the tokens of a block; None where all of them pass."""
+        kept = self.kept_tokens.get(site)
+        return None if kept is None else TokenSelector(kept, grid)
 
     def check_input(self, x: Tensor) -> None:
         """Refuse a batch of the wrong shape; event data may have any number of frames.

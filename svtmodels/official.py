@@ -7,10 +7,27 @@ from typing import Any
 
 from ..spaces.errors import unknown_name
 from .network import Network
+from .qkformer import QKFormer
+from .qkformer_plan import VARIANTS as QKFORMER_VARIANTS
+from .sdt_v1 import ARCHITECTURE as SDT_V1
+from .sdt_v1 import SpikeDrivenTransformer
+from .sdt_v2 import ARCHITECTURE as SDT_V2
+from .sdt_v2 import MetaSpikeFormer
+from .sdt_v3 import ARCHITECTURE as SDT_V3
+from .sdt_v3 import ESpikeFormer
+from .sdt_v3_large import ARCHITECTURE as SDT_V3_LARGE
+from .sdt_v3_large import ESpikeFormerLarge
 from .spikformer import Spikformer
 from .spikformer_layers import VARIANTS as SPIKFORMER_VARIANTS
 
-ARCHITECTURES: Mapping[str, type[Network]] = dict.fromkeys(SPIKFORMER_VARIANTS, Spikformer)
+ARCHITECTURES: Mapping[str, type[Network]] = {
+    **dict.fromkeys(SPIKFORMER_VARIANTS, Spikformer),
+    **dict.fromkeys(QKFORMER_VARIANTS, QKFormer),
+    SDT_V1: SpikeDrivenTransformer,
+    SDT_V2: MetaSpikeFormer,
+    SDT_V3: ESpikeFormer,
+    SDT_V3_LARGE: ESpikeFormerLarge,
+}
 """Class of each official architecture."""
 
 

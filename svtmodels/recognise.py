@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from ..spaces.errors import BadInput
-from .official import ARCHITECTURES
+from ..spaces.errors import BadInput, unknown_name
+from .metaformer_recognition import FAMILY as METAFORMER
+from .qkformer_recognition import FAMILY as QKFORMER
+from .recognition import Family, Shapes, Told
+from .sdt_v1_recognition import FAMILY as SDT_V1
+from .spikformer_recognition import FAMILY as SPIKFORMER
+
+_FAMILIES = (SDT_V1, METAFORMER, QKFORMER, SPIKFORMER)
 
 
 def recognise(state: Mapping[str, Tensor], known: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -24,59 +29,36 @@ def recognise(state: Mapping[str, Tensor], known: Mapping[str, Any]) -> tuple[st
         BadInput: not recognised, or something must be told by name.
     """
     given = dict(known)
-    architecture = given.pop("architecture", None) or _architecture(state)
-    arguments = {**_spikformer_arguments(state, architecture), **given}
-    if "num_heads" not in arguments:
-        dim = arguments["embed_dims"]
-        likely = [h for h in (4, 8, 12, 16) if dim % h == 0]
-        raise BadInput(
-            f"the number of heads cannot be read off the weights: give num_heads=…"
-            f" (likely: {', '.join(map(str, likely))})."
-        )
-    return architecture, arguments
+    shapes = Shapes(state)
+    family, architecture = _family(shapes, given.pop("architecture", None))
+    told = family.read(shapes, architecture, given)
+    _ask(architecture, told, given)
+    return architecture, {**told.arguments, **given}
 
 
-def _architecture(state: Mapping[str, Tensor]) -> str:
-    if "patch_embed.rpe_conv.weight" in state and "block.0.attn.attn_lif.w" not in state:
-        if "block.0.attn.q_linear.weight" in state:
-            return "spikformer_cifar10"
-        if "pos_embed" in state:
-            return "spikformer_cifar10dvs"
-        if "block.0.mlp.fc1_conv.weight" in state and "block.0.norm1.weight" in state:
-            return "spikformer_imagenet"
-    some = ", ".join(list(state)[:3])
+def _family(shapes: Shapes, named: str | None) -> tuple[Family, str]:
+    for family in _FAMILIES:
+        found = family.find(shapes) if named is None else named
+        if found in family.architectures:
+            return family, found
+    allowed = sorted(name for family in _FAMILIES for name in family.architectures)
+    if named is not None:
+        raise unknown_name("architecture", named, allowed)
+    some = ", ".join(shapes.names[:3])
     raise BadInput(
-        f"no known network has these keys ({some}, …); known: {', '.join(sorted(ARCHITECTURES))}. "
+        f"no known network has these keys ({some}, …); known: {', '.join(allowed)}. "
         "Give architecture=… to see what differs."
     )
 
 
-def _spikformer_arguments(state: Mapping[str, Tensor], architecture: str) -> dict[str, Any]:
-    wanted = ("patch_embed.proj_conv.weight", "patch_embed.proj_conv3.weight", "head.weight")
-    absent = [name for name in wanted if name not in state]
-    if absent:
-        raise BadInput(f"not a {architecture}: missing keys: {', '.join(absent)}.")
-    flat = [name for name in wanted if state[name].dim() < 2 or not state[name].numel()]
-    if flat:
-        raise BadInput(f"not a {architecture}: these are no weight tensors: {', '.join(flat)}.")
-    first, last, head = (state[name] for name in wanted)
-    dim = last.shape[0]
-    depths = {int(m.group(1)) for name in state if (m := re.match(r"block\.(\d+)\.", name))}
-    hidden = next(
-        (
-            t.shape[0]
-            for n, t in state.items()
-            if re.fullmatch(r"block\.0\.mlp\.fc1_\w+\.weight", n) and t.dim() > 1
-        ),
-        4 * dim,
-    )
-    size = {"spikformer_cifar10": 32, "spikformer_imagenet": 224}.get(architecture, 128)
-    return {
-        "img_size_h": size,
-        "img_size_w": size,
-        "in_channels": first.shape[1],
-        "num_classes": head.shape[0],
-        "embed_dims": dim,
-        "mlp_ratios": hidden // dim,
-        "depths": len(depths),
-    }
+def _ask(architecture: str, told: Told, given: Mapping[str, Any]) -> None:
+    """Refuse to guess what no shape tells."""
+    missing = [
+        f"{name}=… (likely: {', '.join(map(str, likely))})"
+        for name, likely in told.unknown.items()
+        if name not in given
+    ]
+    if missing:
+        raise BadInput(
+            f"{architecture}: not all can be read off the weights: give {', '.join(missing)}."
+        )

@@ -93,7 +93,9 @@ def declare_membrane_mlp(
 ) -> Declaration:
     """What a membrane MLP at a path declares: an inner shortcut ties its hidden channels."""
     group = None if inner_shortcut else f"{path}.hidden"
-    groups = () if group is None else (place.group(group, hidden, (f"{path}.fc1",), (f"{path}.fc2",)),)
+    groups = (
+        () if group is None else (place.group(group, hidden, (f"{path}.fc1",), (f"{path}.fc2",)),)
+    )
     return Declaration(
         place.synapses(path, "fc1", "fc2"),
         groups,

@@ -5,32 +5,25 @@ Residual streams hold sums of spikes (SEW). Keys and quirks: architectures 1.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from ..spaces.errors import BadInput, unknown_name
-from .declaration import (
-    AttentionProduct,
-    ChannelGroup,
-    Declaration,
-    NeuronLayer,
-    Source,
-    Synapse,
-    TokenSite,
-)
+from ..spaces.errors import BadInput
+from .arguments import check_counts, check_ratio, check_size, complete
+from .declaration import Declaration, NeuronLayer, Place, Source, Synapse, TokenSite
 from .network import Network
+from .parts.mlp import Mlp, declare_mlp
+from .parts.self_attention import SelfAttention, declare_self_attention
+from .parts.stem import STEM, declare_stem, stem_widths
 from .parts.synapse import Pointwise
-from .parts.tokens import TokenSelector
-from .spikformer_layers import VARIANTS, Attention, Block, Mlp, Stem, Variant
+from .spikformer_layers import VARIANTS, Block, SpikeStem, Variant
 
-_STEM = "patch_embed"
+_NAME = "Spikformer"
 _ENCODER = "encoder"
-_STEM_CONVS = ("proj_conv", "proj_conv1", "proj_conv2", "proj_conv3", "rpe_conv")
 _ARGUMENTS: Mapping[str, Any] = {
     "img_size_h": 32,
     "img_size_w": 32,
@@ -75,11 +68,18 @@ class Spikformer(Network):
         self.variant = variant
         self.settings = settings
         self.dim: int = settings["embed_dims"]
-        self.patch_embed = Stem(variant, settings["in_channels"], self._stem_widths())
+        self.patch_embed = SpikeStem(
+            variant.pools,
+            variant.source is Source.IMAGE,
+            settings["in_channels"],
+            stem_widths(self.dim, self.widths),
+        )
         if idle and variant.idle:  # In the official state dict, never used.
             self.pos_embed = nn.Parameter(torch.zeros(1, self.tokens, self.dim))
             self.norm = nn.LayerNorm(self.dim)
-        self.block = nn.ModuleList(self._block(i, idle) for i in range(settings["depths"]))
+        self.block = nn.ModuleList(
+            self._block(f"block.{i}", idle=idle) for i in range(settings["depths"])
+        )
         self.head = Pointwise(self.dim, settings["num_classes"], bias=True)
 
     @classmethod
@@ -139,140 +139,55 @@ class Spikformer(Network):
 
     @override
     def _declare(self) -> Declaration:
-        blocks = range(self.settings["depths"])
-        synapses = [*self._stem_synapses()]
-        groups = [
-            ChannelGroup(f"{_STEM}.{a}.out", w, 1, (f"{_STEM}.{a}",), (f"{_STEM}.{b}",), *_AT_STEM)
-            for a, b, w in zip(_STEM_CONVS[:3], _STEM_CONVS[1:4], self._full_stem(), strict=False)
-        ]
-        neurons = [
-            NeuronLayer(f"{_STEM}.proj_lif{i or ''}", groups[i].name if i < 3 else None)
-            for i in range(4)
-        ]
-        neurons.append(NeuronLayer(f"{_STEM}.rpe_lif"))
-        for i in blocks:
-            synapses += self._block_synapses(i)
-            groups += self._block_groups(i)
-            neurons += _block_neurons(f"block.{i}")
-        synapses.append(Synapse("head", "head", None, 1, Source.POOLED, "head", "head"))
-        heads = self.settings["num_heads"]
-        return Declaration(
-            tuple(synapses),
-            tuple(groups),
-            tuple(TokenSite(f"block.{i}", self.tokens, self.dim, _ENCODER) for i in blocks),
-            tuple(
-                AttentionProduct(
-                    f"block.{i}.attn",
-                    self.tokens,
-                    heads,
-                    f"block.{i}.attn.qk",
-                    f"block.{i}.attn.v",
-                    f"block.{i}",
-                )
-                for i in blocks
-            ),
-            tuple(neurons),
+        size = self.settings["img_size_h"], self.settings["img_size_w"]
+        head = Synapse("head", "head", None, 1, Source.POOLED, "head", "head")
+        return Declaration.join(
+            [
+                declare_stem(self.variant.pools, self.variant.source, size, self.dim),
+                Declaration(neurons=(NeuronLayer(f"{STEM}.rpe_lif"),)),
+                *self._declared_blocks(),
+                Declaration((head,)),
+            ]
         )
 
-    def _full_stem(self) -> tuple[int, int, int, int]:
-        return self.dim // 8, self.dim // 4, self.dim // 2, self.dim
+    def _declared_blocks(self) -> Iterator[Declaration]:
+        heads = self.settings["num_heads"]
+        for index in range(self.settings["depths"]):
+            name = f"block.{index}"
+            place = Place(_ENCODER, name, self.tokens, name, self.variant.suffix)
+            yield Declaration(tokens=(TokenSite(name, self.tokens, self.dim, _ENCODER),))
+            yield declare_self_attention(f"{name}.attn", place, self.dim, heads, self.tokens)
+            yield declare_mlp(f"{name}.mlp", place, self._hidden)
 
-    def _stem_widths(self) -> tuple[int, ...]:
-        names = [f"{_STEM}.{name}.out" for name in _STEM_CONVS[:4]]
-        return tuple(self.widths.get(n, w) for n, w in zip(names, self._full_stem(), strict=True))
+    @property
+    def _hidden(self) -> int:
+        return int(self.dim * self.settings["mlp_ratios"])
 
-    def _block(self, index: int, idle: bool) -> Block:
-        name, heads = f"block.{index}", self.settings["num_heads"]
-        hidden = int(self.dim * self.settings["mlp_ratios"])
-        qk = self.widths.get(f"{name}.attn.qk", self.dim)
-        v = self.widths.get(f"{name}.attn.v", self.dim)
-        attention = Attention(self.variant, self.dim, heads, qk, v)
-        mlp = Mlp(self.variant, self.dim, self.widths.get(f"{name}.mlp.hidden", hidden))
-        block = Block(attention, mlp, self.dim, idle=idle)
-        if name in self.kept_tokens:
-            block.selector = TokenSelector(self.kept_tokens[name], self.grid)
-        return block
-
-    def _stem_synapses(self) -> list[Synapse]:
-        height, width = self.settings["img_size_h"], self.settings["img_size_w"]
-        synapses = []
-        for name, pooled in zip(_STEM_CONVS, (*self.variant.pools, False), strict=True):
-            path = f"{_STEM}.{name}"
-            source = Source.SPIKES if synapses else self.variant.source
-            norm = path.replace("conv", "bn")
-            synapses.append(Synapse(path, path, norm, height * width, source, *_AT_STEM))
-            if pooled:
-                height, width = height // 2, width // 2
-        return synapses
-
-    def _block_synapses(self, index: int) -> list[Synapse]:
-        block = f"block.{index}"
-        parts = [("attn", name) for name in ("q", "k", "v", "proj")]
-        parts += [("mlp", "fc1"), ("mlp", "fc2")]
-        return [
-            Synapse(
-                f"{block}.{part}.{name}",
-                f"{block}.{part}.{name}_{self.variant.suffix}",
-                f"{block}.{part}.{name}_bn",
-                self.tokens,
-                Source.SPIKES,
-                _ENCODER,
-                block,
-                tokens=block,
-            )
-            for part, name in parts
-        ]
-
-    def _block_groups(self, index: int) -> list[ChannelGroup]:
-        block, heads = f"block.{index}", self.settings["num_heads"]
-        attn, mlp = f"{block}.attn", f"{block}.mlp"
-        hidden = int(self.dim * self.settings["mlp_ratios"])
-        at = (_ENCODER, block)
-        return [
-            ChannelGroup(f"{attn}.qk", self.dim, heads, (f"{attn}.q", f"{attn}.k"), (), *at),
-            ChannelGroup(f"{attn}.v", self.dim, heads, (f"{attn}.v",), (f"{attn}.proj",), *at),
-            ChannelGroup(f"{mlp}.hidden", hidden, 1, (f"{mlp}.fc1",), (f"{mlp}.fc2",), *at),
-        ]
-
-
-_AT_STEM = (_STEM, _STEM)
-
-
-def _block_neurons(block: str) -> list[NeuronLayer]:
-    qk, v, hidden = f"{block}.attn.qk", f"{block}.attn.v", f"{block}.mlp.hidden"
-    followed = {
-        "attn.q_lif": qk,
-        "attn.k_lif": qk,
-        "attn.v_lif": v,
-        "attn.attn_lif": v,
-        "attn.proj_lif": None,
-        "mlp.fc1_lif": hidden,
-        "mlp.fc2_lif": None,
-    }
-    return [NeuronLayer(f"{block}.{name}", group, block) for name, group in followed.items()]
+    def _block(self, name: str, *, idle: bool) -> Block:
+        variant = self.variant
+        attention = SelfAttention(
+            self.dim,
+            self.settings["num_heads"],
+            self.width(f"{name}.attn.qk", self.dim),
+            self.width(f"{name}.attn.v", self.dim),
+            scale=variant.scale,
+            suffix=variant.suffix,
+            qkv_bias=variant.qkv_bias,
+            trailing=variant.trailing[0],
+        )
+        hidden = self.width(f"{name}.mlp.hidden", self._hidden)
+        mlp = Mlp(self.dim, hidden, suffix=variant.suffix, trailing=variant.trailing[1])
+        selector = self.selector(name, self.grid)
+        return Block(attention, mlp, selector, self.dim, idle=idle)
 
 
 def _settings(variant: Variant, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    for name in arguments:
-        if name not in _ARGUMENTS:
-            raise unknown_name("argument of Spikformer", name, _ARGUMENTS)
-    settings = {**_ARGUMENTS, **arguments}
-    for name in _COUNTS:
-        _check_count(name, settings[name])
-    if settings["T"] is not None:
-        _check_count("T", settings["T"])
-    for name in ("img_size_h", "img_size_w"):
-        if settings[name] % variant.reduction:
-            raise BadInput(f"{name} {settings[name]} must be a multiple of {variant.reduction}.")
+    settings = complete(_NAME, arguments, _ARGUMENTS)
+    optional = () if settings["T"] is None else ("T",)
+    check_counts(_NAME, settings, (*_COUNTS, *optional))
+    check_size(settings, variant.reduction)
     dim, heads = settings["embed_dims"], settings["num_heads"]
     if dim % heads or dim % 8:
         raise BadInput(f"embed_dims {dim} must be a multiple of num_heads {heads} and of 8.")
-    ratio = settings["mlp_ratios"]
-    if not isinstance(ratio, int | float) or not 1 <= dim * ratio < math.inf:
-        raise BadInput(f"mlp_ratios {ratio!r} must be a number that leaves at least one channel.")
+    check_ratio(settings, dim)
     return settings
-
-
-def _check_count(name: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise BadInput(f"argument {name} of Spikformer: got {value!r}; give a whole number from 1.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ...evaluators.assessment import SPLITS, assess, load_model
+from ...evaluators.assessment import SPLITS, assess
+from ...svtmodels.inspection import load_model
 from ..config_yaml import parse_mapping, read_text
 from .verb import Result, Verb
 

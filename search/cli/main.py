@@ -9,8 +9,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ...spaces.errors import RunFailed, SpikefrontError
-from . import evaluate, report, resume, search, train, verify
+from ...spaces.errors import BadInput, RunFailed, SpikefrontError
+from . import evaluate, inspect, networks, report, resume, search, train, verify
 from .verb import Verb
 
 VERBS: tuple[Verb, ...] = (
@@ -19,6 +19,8 @@ VERBS: tuple[Verb, ...] = (
     train.VERB,
     evaluate.VERB,
     verify.VERB,
+    inspect.VERB,
+    networks.VERB,
     report.VERB,
 )
 INTERRUPTED = 130
@@ -31,7 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done, 2 bad input, 3 nothing feasible, 4 failed while running, 130 interrupted.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.verb is None:
+        parser.print_help(sys.stderr)
+        return BadInput.exit_code
     try:
         result = options.verb.run(options)
     except SpikefrontError as error:
@@ -50,7 +56,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Finds the smallest, cheapest spiking vision transformer that is still "
         "accurate enough.",
     )
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    parser.set_defaults(verb=None)
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB")
     for verb in VERBS:
         sub = verbs.add_parser(verb.name, help=verb.summary, description=verb.summary)
         verb.arguments(sub)

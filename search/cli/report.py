@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ...spaces.errors import BadInput
 from ..report.build import build_report, front_svg
 from ..run_folder import write_text
 from .verb import Result, Verb
@@ -16,6 +17,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> Result:
+    if options.svg is not None and not Path(options.svg).parent.is_dir():
+        raise BadInput(f"{Path(options.svg).parent}: no such folder; --svg takes a file in one.")
     path = build_report(Path(options.run))
     record = {"report": str(path)}
     if options.svg is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ...spaces.errors import unknown_name
+from ...spaces.errors import BadInput, unknown_name
 from ...spaces.space import Space
 from ..config_sections import StrategySection
 from ..front import Objective
@@ -54,5 +54,6 @@ def build_strategy(
 
 
 def _no_options(strategy: str, options: Mapping[str, Any]) -> None:
-    for name in options:
-        raise unknown_name(f"option of strategy {strategy}", name, ())
+    if options:
+        got = ", ".join(map(repr, options))
+        raise BadInput(f"strategy {strategy!r} takes no options, got {got}; leave them out.")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..declaration import Source
 from ..network import Network
+from .neurons import spikes_per_unit
 
 _INPUTS = 2
 _COUNTS = 4
@@ -18,7 +19,7 @@ _COUNTS = 4
 
 @torch.inference_mode()
 def golden_vectors(network: Network, inputs: Tensor | None = None) -> dict[str, NDArray[Any]]:
-    """``inputs`` [B, ...], ``logits`` [B, K] and ``spikes``, the sum of each neuron layer.
+    """``inputs`` [B, ...], ``logits`` [B, K] and ``spikes``, how many each neuron layer fires.
 
     Args:
         network: run in eval mode, whatever its mode is.
@@ -38,7 +39,10 @@ def golden_vectors(network: Network, inputs: Tensor | None = None) -> dict[str, 
         network.train(training)
         for hook in hooks:
             hook.remove()
-    spikes = [round(counts[layer.name]) for layer in network.declaration.neurons]
+    spikes = [
+        round(counts[layer.name] * spikes_per_unit(network.get_submodule(layer.name)))
+        for layer in network.declaration.neurons
+    ]
     return {
         "inputs": inputs.numpy(),
         "logits": logits.numpy(),

@@ -23,6 +23,7 @@ from ..official import build_official
 from ..parts.synapse import ChannelAffine, QuantisedSynapse, shape_of, window_of
 from .bitstream import unpack_bits
 from .layout import code_bytes, float_bytes
+from .neurons import restore_neurons
 from .writer import FORMAT, GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, NEURONS_TENSOR, SCHEMA
 
 _Arrays = dict[str, NDArray[Any]]
@@ -49,6 +50,8 @@ def load_packed(folder: Path | str) -> Network:
         _describe(network, manifest)
         for synapse in network.declaration.synapses:
             _fill(network, synapse, manifest["tensors"], arrays)
+        for path in network.declaration.scales:
+            _fill_scale(network, path, manifest["tensors"], arrays)
         _set_neurons(network, manifest, arrays)
     except _MISFITS as error:
         raise CorruptFile(f"{folder}: manifest and tensors do not fit ({error!r}).") from error
@@ -140,15 +143,28 @@ def _fill(network: Network, synapse: Synapse, entries: dict[str, Any], arrays: _
         if synapse.norm is not None:
             network.set_submodule(synapse.norm, nn.Identity())
         return
-    name = f"{synapse.name}.weight"
+    if synapse.links:
+        for link in synapse.links:
+            _fill(network, link, entries, arrays)
+    else:
+        _fill_weight(module, f"{synapse.name}.weight", entries, arrays, vectors)
+    if synapse.norm is not None:
+        network.set_submodule(synapse.norm, ChannelAffine(vectors["scale"], vectors["bias"]))
+
+
+def _fill_weight(
+    module: nn.Module,
+    name: str,
+    entries: dict[str, Any],
+    arrays: _Arrays,
+    vectors: dict[str, Tensor],
+) -> None:
     weight = _floats(arrays[name], entries[name]["shape"])
-    if weight.shape != module.weight.shape:
+    if weight.shape != shape_of(module):
         raise ValueError(f"{name} has shape {tuple(weight.shape)}")
     module.weight = nn.Parameter(weight)
     if module.bias is not None:
         module.bias = nn.Parameter(vectors["synapse_bias"])
-    if synapse.norm is not None:
-        network.set_submodule(synapse.norm, ChannelAffine(vectors["scale"], vectors["bias"]))
 
 
 def _quantised(
@@ -198,12 +214,15 @@ def _floats(array: NDArray[Any], shape: list[int]) -> Tensor:
     return torch.from_numpy(array[:count].copy()).reshape(shape)
 
 
+def _fill_scale(network: Network, path: str, entries: dict[str, Any], arrays: _Arrays) -> None:
+    scale = _floats(arrays[path], entries[path]["shape"])
+    if scale.shape != network.get_parameter(path).shape:
+        raise ValueError(f"{path} has shape {tuple(scale.shape)}")
+    owner, _, name = path.rpartition(".")
+    setattr(network.get_submodule(owner), name, nn.Parameter(scale))
+
+
 def _set_neurons(network: Network, manifest: dict[str, Any], arrays: _Arrays) -> None:
-    names = [layer.name for layer in network.declaration.neurons]
-    if manifest["neurons"]["layers"] != names:
-        raise ValueError("its neuron layers are not those of the architecture")
     shape = manifest["tensors"][NEURONS_TENSOR]["shape"]
     constants = _floats(arrays[NEURONS_TENSOR], shape).tolist()
-    for name, (tau, threshold) in zip(names, constants, strict=True):
-        neuron: Any = network.get_submodule(name)
-        neuron.tau, neuron.v_threshold = tau, threshold
+    restore_neurons(network, manifest["neurons"], constants)

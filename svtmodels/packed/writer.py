@@ -21,11 +21,11 @@ from torch import Tensor
 from ...spaces.errors import BadInput
 from ..declaration import Synapse
 from ..network import Network
-from ..parts.neuron import LIF
 from ..parts.synapse import ChannelAffine, ChannelNorm, QuantisedSynapse
 from .bitstream import pack_bits
 from .golden import golden_vectors
 from .layout import ALIGNMENT, padded
+from .neurons import describe_neurons, neuron_constants
 
 FORMAT = "spikefront-packed"
 SCHEMA = 1
@@ -99,7 +99,6 @@ def container_bytes(folder: Path | str) -> int:
 
 
 def _description(network: Network) -> dict[str, Any]:
-    neurons = _neurons(network)
     return {
         "architecture": network.architecture,
         "arguments": network.arguments,
@@ -111,13 +110,7 @@ def _description(network: Network) -> dict[str, Any]:
         "key": network.candidate.key,
         "input_shape": list(network.input_shape),
         "num_classes": network.classes,
-        "neurons": {
-            "kind": "lif",
-            "layers": [name for name, _ in neurons],
-            "constants": ["tau", "v_threshold"],
-            "v_reset": 0.0,
-            "decay_input": True,
-        },
+        "neurons": describe_neurons(network),
         "batch_norm": "folded into scale and bias",
         "alignment": ALIGNMENT,
     }
@@ -131,7 +124,10 @@ def _tensors(network: Network) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]
         for name, array, entry in _synapse_tensors(network, synapse):
             arrays[name] = _pad(array)
             entries[name] = entry
-    constants = [[layer.tau, layer.v_threshold] for _, layer in _neurons(network)]
+    for path in network.declaration.scales:
+        scale = _float32(network.get_parameter(path))
+        arrays[path], entries[path] = _pad(scale), _shape_entry(scale)
+    constants = neuron_constants(network)
     arrays[NEURONS_TENSOR] = _pad(np.array(constants, np.float32).reshape(-1))
     entries[NEURONS_TENSOR] = {"dtype": "float32", "shape": [len(constants), 2]}
     return arrays, entries
@@ -158,11 +154,15 @@ def _synapse_tensors(
             (f"{synapse.name}.codes", pack_bits(codes, module.bits), entry),
             _vectors(synapse, vectors),
         ]
-    weight, bias = module.weight, module.bias
-    assert isinstance(weight, Tensor)
-    array = _float32(weight)
-    out = [(f"{synapse.name}.weight", array.reshape(-1), _shape_entry(array))]
-    vectors = [("synapse_bias", bias)] if isinstance(bias, Tensor) else []
+    out, vectors = [], []
+    if synapse.links:
+        out = [entry for link in synapse.links for entry in _synapse_tensors(network, link)]
+    else:
+        weight, bias = module.weight, module.bias
+        assert isinstance(weight, Tensor)
+        array = _float32(weight)
+        out = [(f"{synapse.name}.weight", array.reshape(-1), _shape_entry(array))]
+        vectors = [("synapse_bias", bias)] if isinstance(bias, Tensor) else []
     if synapse.norm is not None:
         norm = network.get_submodule(synapse.norm)
         assert isinstance(norm, ChannelNorm | ChannelAffine)
@@ -182,15 +182,6 @@ def _shape_entry(array: NDArray[np.float32]) -> dict[str, Any]:
     return {"dtype": "float32", "shape": list(array.shape)}
 
 
-def _neurons(network: Network) -> list[tuple[str, LIF]]:
-    layers = []
-    for layer in network.declaration.neurons:
-        neuron = network.get_submodule(layer.name)
-        assert isinstance(neuron, LIF)
-        layers.append((layer.name, neuron))
-    return layers
-
-
 def _float32(tensor: Tensor) -> NDArray[np.float32]:
     return tensor.detach().to(torch.float32).contiguous().numpy()
 
@@ -201,10 +192,15 @@ def _pad(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _aligned(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """A safetensors file whose data starts at a multiple of the alignment."""
-    plain = save(dict(arrays), {"format": FORMAT, "fill": ""})
-    header = 8 + int.from_bytes(plain[:8], "little")
-    return save(dict(arrays), {"format": FORMAT, "fill": " " * (-header % ALIGNMENT)})
+    """A safetensors file whose data starts at a multiple of the alignment.
+
+    The header is filled with spaces, as the format allows. A second metadata entry would do as
+    well, but safetensors writes several in random order, and equal networks must give equal files.
+    """
+    plain = save(dict(arrays), {"format": FORMAT})
+    start = 8 + int.from_bytes(plain[:8], "little")
+    header = plain[8:start] + b" " * (-start % ALIGNMENT)
+    return len(header).to_bytes(8, "little") + header + plain[start:]
 
 
 def _sha256(data: bytes) -> str:

@@ -46,9 +46,7 @@ class Mlp(Chains):
         return x
 
 
-def declare_mlp(
-    path: str, place: Place, hidden: int, names: Names = ("fc1", "fc2")
-) -> Declaration:
+def declare_mlp(path: str, place: Place, hidden: int, names: Names = ("fc1", "fc2")) -> Declaration:
     """What an MLP at a path declares."""
     first, second = names
     group = f"{path}.hidden"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from spikingjelly.activation_based import neuron, surrogate
@@ -13,6 +13,14 @@ from .kernels import lif_kernel
 
 SURROGATE_ALPHA = 4.0
 _SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
+
+
+class Neuron(Protocol):
+    """What every kind of neuron can tell about itself."""
+
+    def potential(self, currents: Tensor) -> Tensor:
+        """What decides over its spikes, [T, ...], for input currents [T, ...]."""
+        ...
 
 
 class LIF(neuron.LIFNode):
@@ -46,6 +54,10 @@ class LIF(neuron.LIFNode):
         self.reset()
         assert isinstance(plain, Tensor)
         return plain
+
+    def potential(self, currents: Tensor) -> Tensor:
+        """Membrane potential before reset, [T, ...], for input currents [T, ...]."""
+        return membrane(currents, float(self.tau), float(self.v_threshold))
 
 
 def membrane(x: Tensor, tau: float, theta: float) -> Tensor:

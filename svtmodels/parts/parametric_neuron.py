@@ -7,7 +7,7 @@ from typing import Any
 from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor
 
-from .neuron import LIF, SURROGATE_ALPHA
+from .neuron import LIF, SURROGATE_ALPHA, membrane
 
 
 class ParametricLIF(neuron.ParametricLIFNode):
@@ -36,6 +36,10 @@ class ParametricLIF(neuron.ParametricLIFNode):
     def as_lif(self) -> LIF:
         """What it amounts to in eval."""
         return LIF(self.tau, self.v_threshold)
+
+    def potential(self, currents: Tensor) -> Tensor:
+        """Membrane potential before reset, [T, ...], for input currents [T, ...]."""
+        return membrane(currents, self.tau, self.v_threshold)
 
     def multi_step_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Spikes [T, ...] for input currents [T, ...]."""

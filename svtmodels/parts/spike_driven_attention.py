@@ -113,11 +113,7 @@ def declare_spike_driven_attention(
     kind = AttentionKind.HADAMARD
     return Declaration(
         place.synapses(path, "q", "k", "v", "proj"),
-        (
-            place.group(
-                qkv, dim, producers, (f"{path}.proj",), heads=split, whole_heads=eroded
-            ),
-        ),
+        (place.group(qkv, dim, producers, (f"{path}.proj",), heads=split, whole_heads=eroded),),
         (),
         (AttentionProduct(path, tokens, split, qkv, qkv, place.tokens, kind, mask),),
         (

@@ -135,14 +135,14 @@ def convolve(
     """Convolution of channel-last maps [..., H, W, C_in] -> [..., H', W', C_out]."""
     maps = x.reshape(-1, *x.shape[-3:]).permute(0, 3, 1, 2)
     out = F.conv2d(maps, weight, bias, stride, padding or 0, groups=groups)
-    return out.permute(0, 2, 3, 1).reshape(*x.shape[:-3], *out.shape[-2:], -1)
+    return out.permute(0, 2, 3, 1).reshape(*x.shape[:-3], *out.shape[-2:], out.shape[1])
 
 
 def pool(x: Tensor) -> Tensor:
     """Max pooling 3x3, stride 2, padding 1, of channel-last maps."""
     maps = x.reshape(-1, *x.shape[-3:]).permute(0, 3, 1, 2)
     out = F.max_pool2d(maps, 3, stride=2, padding=1)
-    return out.permute(0, 2, 3, 1).reshape(*x.shape[:-3], *out.shape[-2:], -1)
+    return out.permute(0, 2, 3, 1).reshape(*x.shape[:-3], *out.shape[-2:], out.shape[1])
 
 
 class QuantisedSynapse(nn.Module):
@@ -264,7 +264,11 @@ def shape_of(synapse: nn.Module) -> tuple[int, ...]:
 
 def window_of(synapse: nn.Module) -> Window:
     """How the kernel of any kind of synapse moves."""
-    return synapse.window if isinstance(synapse, Conv | CompositeSynapse | QuantisedSynapse) else _POINTWISE
+    return (
+        synapse.window
+        if isinstance(synapse, Conv | CompositeSynapse | QuantisedSynapse)
+        else _POINTWISE
+    )
 
 
 def _round_through(x: Tensor) -> Tensor:

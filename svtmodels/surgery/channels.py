@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ..declaration import ChannelGroup, Declaration
+from ..declaration import ChannelGroup
 from ..network import Network
 from ..parts.synapse import parameters_of
 
@@ -15,7 +15,8 @@ from ..parts.synapse import parameters_of
 def kept_channels(network: Network, widths: Mapping[str, int]) -> dict[str, Tensor]:
     """Indices, ascending, of the channels that stay in each group of `widths`.
 
-    The channels with the smallest L2 norm leave; of a group with heads, equally many per head.
+    The channels with the smallest L2 norm leave; of a group with heads, equally many per
+    head, or whole heads.
     """
     groups = {group.name: group for group in network.declaration.channels}
     return {name: _strongest(network, groups[name], width) for name, width in widths.items()}
@@ -23,31 +24,28 @@ def kept_channels(network: Network, widths: Mapping[str, int]) -> dict[str, Tens
 
 def channel_norms(network: Network, group: ChannelGroup) -> Tensor:
     """L2 norm [size] of each channel over the rows of all synapses that produce it."""
-    modules = {synapse.name: synapse.weight for synapse in network.declaration.synapses}
+    last = {synapse.name: synapse.weight for synapse in network.declaration.stored}
+    # A chain produces its channels with its last link.
+    last |= {s.name: s.links[-1].weight for s in network.declaration.synapses if s.links}
     squares = [
-        parameters_of(network.get_submodule(modules[name]))[0].flatten(1).square().sum(1)
+        parameters_of(network.get_submodule(last[name]))[0].flatten(1).square().sum(1)
         for name in group.producers
     ]
     return torch.stack(squares).sum(0).sqrt()
 
 
-def rows_and_columns(
-    declaration: Declaration, kept: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Kept output and input channels of the synapses that lose some, by synapse name."""
-    rows: dict[str, Tensor] = {}
-    columns: dict[str, Tensor] = {}
-    for group in declaration.channels:
-        if group.name in kept:
-            rows |= dict.fromkeys(group.producers, kept[group.name])
-            columns |= dict.fromkeys(group.consumers, kept[group.name])
-    return rows, columns
-
-
 def _strongest(network: Network, group: ChannelGroup, width: int) -> Tensor:
     norms = channel_norms(network, group).reshape(group.heads, -1)
-    # A stable sort, so that channels of equal norm leave in the same order on every machine.
-    order = torch.sort(norms, dim=1, descending=True, stable=True).indices
-    kept = order[:, : width // group.heads].sort(dim=1).values
-    offsets = torch.arange(group.heads)[:, None] * norms.shape[1]
-    return (kept + offsets).flatten()
+    channels = torch.arange(group.size).reshape(group.heads, -1)
+    if group.whole_heads:
+        heads = _largest(norms.square().sum(1), width // norms.shape[1])
+        return channels[heads].flatten()
+    kept = _largest(norms, width // group.heads)
+    return channels.gather(1, kept).flatten()
+
+
+def _largest(values: Tensor, count: int) -> Tensor:
+    """Indices, ascending, of the largest values along the last axis."""
+    # A stable sort, so that equal ones leave in the same order on every machine.
+    order = torch.sort(values, dim=-1, descending=True, stable=True).indices
+    return order[..., :count].sort(dim=-1).values

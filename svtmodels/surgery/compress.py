@@ -26,7 +26,7 @@ from ..parts.synapse import (
     window_of,
 )
 from .bits import quantise
-from .channels import kept_channels, rows_and_columns
+from .channels import kept_channels
 
 
 def compress(
@@ -124,12 +124,15 @@ def _sliced(network: Network, small: Network, kept: Mapping[str, Tensor]) -> dic
     """State dict of the small network, cut out of the trained one's."""
     state = network.state_dict()
     tensors = {name: state[name] for name in small.state_dict()}
-    rows, columns = rows_and_columns(network.declaration, kept)
-    for synapse in network.declaration.synapses:
-        own = [f"{synapse.weight}."] + ([f"{synapse.norm}."] if synapse.norm else [])
+    rows, columns = network.declaration.rows_and_columns(kept)
+    chains = [synapse for synapse in network.declaration.synapses if synapse.links]
+    for synapse in (*network.declaration.stored, *chains):
+        own = [] if synapse.links else [f"{synapse.weight}."]
+        own += [f"{synapse.norm}."] if synapse.norm else []
         for name in tensors:
             if name.startswith(tuple(own)) and tensors[name].dim() > 0:
                 tensors[name] = _cut(tensors[name], rows.get(synapse.name), None)
+    for synapse in network.declaration.stored:
         weight = f"{synapse.weight}.weight"
         tensors[weight] = _cut(tensors[weight], None, columns.get(synapse.name))
     return {name: t.clone() if t is state[name] else t for name, t in tensors.items()}

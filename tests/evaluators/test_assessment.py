@@ -12,13 +12,14 @@ from evaluated_models import digits_network, parquet_model, tiny_network
 from torch import Tensor
 
 from spikefront.evaluators.accuracy import accuracy, batches, correct
-from spikefront.evaluators.assessment import SPLITS, assess, load_model, seconds_per_image
+from spikefront.evaluators.assessment import SPLITS, assess, seconds_per_image
 from spikefront.evaluators.data import ImageData, Preprocessing, load_splits
+from spikefront.evaluators.evaluator import EvaluationSettings
 from spikefront.evaluators.intervals import wilson_interval
 from spikefront.evaluators.packing import pack_member
 from spikefront.evaluators.preparation import TrainedModel, prepare
-from spikefront.evaluators.evaluator import EvaluationSettings
 from spikefront.spaces import BadInput, Candidate
+from spikefront.svtmodels.inspection import load_model
 from spikefront.svtmodels.network import Network
 from spikefront.svtmodels.packed.writer import save_packed
 

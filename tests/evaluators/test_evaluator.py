@@ -315,3 +315,4 @@ def test_search_images_are_shuffled_by_the_blueprints_seed() -> None:
     np.testing.assert_array_equal(blueprint.search.images, splits.search.images[order])
     answers = correct(digits_network(), splits.search, Preprocessing.preset("digits"), 60).numpy()
     np.testing.assert_array_equal(blueprint.search_correct, answers[order])
+    assert np.flatnonzero(~answers).tolist() != np.flatnonzero(~answers[order]).tolist()

@@ -14,18 +14,18 @@ from evaluated_models import hooks, image_data, tiny_network
 
 from spikefront.evaluators.accuracy import accuracy
 from spikefront.evaluators.data import Preprocessing, held_out_digest, load_digits, load_splits
-from spikefront.evaluators.preparation import TrainedModel, prepare
 from spikefront.evaluators.evaluator import EvaluationSettings
+from spikefront.evaluators.preparation import TrainedModel, prepare
 from spikefront.evaluators.training import Progress, Recipe, train
 from spikefront.evaluators.training.job import TrainingJob
 from spikefront.spaces import BadInput, RunFailed
 from spikefront.svtmodels.checkpoint import load_checkpoint
 
 GREY = Preprocessing((0.5,), (0.25,))
-QUICK = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01, "warmup_epochs": 0.5}
+QUICK = {"epochs": 2, "batch_size": 8, "learning_rate": 0.003, "warmup_epochs": 0.5}
 NETWORK = {
     "architecture": "spikformer_cifar10",
-    "arguments": {"embed_dims": 16, "num_heads": 2, "depths": 1, "mlp_ratios": 2, "T": 2},
+    "arguments": {"embed_dims": 64, "num_heads": 2, "depths": 1, "mlp_ratios": 2, "T": 2},
 }
 
 
@@ -46,7 +46,7 @@ def config(tmp_path: Path) -> dict[str, Any]:
     return {
         "network": NETWORK,
         "data": {"name": "parquet", **paths, **held_out},
-        "recipe": {**QUICK, "crop_padding": 1},
+        "recipe": {**QUICK, "crop_padding": 0},
         "seed": 3,
         "output": str(tmp_path / "out" / "digits.safetensors"),
     }
@@ -91,7 +91,7 @@ def test_a_search_takes_the_checkpoint_with_its_data(config: dict[str, Any]) -> 
 
 
 def test_the_same_seed_gives_the_same_weights(config: dict[str, Any]) -> None:
-    config["recipe"]["epochs"] = 1
+    config["recipe"] |= {"epochs": 1, "crop_padding": 1, "flip": True}
     first = weights(config)
     torch.manual_seed(99)  # What happened before does not matter.
     second = weights(config)
@@ -222,30 +222,62 @@ def test_what_training_reports_and_how_it_ends() -> None:
     assert all(progress.seconds > 0 for progress in seen)
 
 
-def test_losses_are_means_over_the_images() -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_losses_are_means_over_the_images(smoothing: float) -> None:
     # A learning rate that changes nothing: every batch's loss is that of the start.
     network = tiny_network()
     data = image_data(32, network)
-    still = recipe(learning_rate=1e-12, batch_size=32, crop_padding=0, label_smoothing=0.0)
-    labels = torch.from_numpy(data.labels.copy())
+    still = recipe(learning_rate=1e-12, batch_size=32, crop_padding=0, label_smoothing=smoothing)
     network.train()
     with torch.no_grad():
-        expected = torch.nn.functional.cross_entropy(network(GREY.apply(data.images)), labels)
+        logs = network(GREY.apply(data.images)).log_softmax(1)
+    of_label = logs[torch.arange(32), torch.from_numpy(data.labels.copy())]
+    expected = -(1 - smoothing) * of_label.mean() - smoothing * logs.mean()
     result = train(network, data, data, GREY, still)
     assert result.curve[0].loss == pytest.approx(float(expected), rel=1e-4)
 
 
+def test_the_seed_decides_on_order_and_augmentation() -> None:
+    data = image_data(32, tiny_network())
+    heads = []
+    for seed in (0, 0, 1):
+        network = tiny_network()
+        train(network, data, data.take(()), GREY, recipe(), seed)
+        heads.append(network.get_submodule("head").get_parameter("weight"))
+    assert torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])
+
+
 def test_only_matrices_decay() -> None:
     network = tiny_network()
-    with torch.no_grad():
-        network.get_submodule("block.0.mlp.fc1_bn").weight.fill_(2.0)  # pyright: ignore
-    network.requires_grad_(False)
-    network.zero_grad()
-    before = {name: p.clone() for name, p in network.named_parameters()}
-    decayed = recipe(weight_decay=0.5, learning_rate=0.1, warmup_epochs=0, batch_size=32)
-    with pytest.raises(RuntimeError, match="does not require grad"):
-        train(network, image_data(32, network), image_data(1, network), GREY, decayed)
-    assert all(torch.equal(before[name], p) for name, p in network.named_parameters())
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    # Gradients are clipped to nothing: one step of nothing but decay is left.
+    decay = {"weight_decay": 0.5, "learning_rate": 0.1, "clip_norm": 1e-30}
+    data = image_data(32, network)
+    train(network, data, data, GREY, recipe(**decay, warmup_epochs=0, batch_size=32))
+    kept = {1: 1.0, 2: 0.95, 4: 0.95}
+    for name, after in network.named_parameters():
+        torch.testing.assert_close(after, kept[after.dim()] * before[name], msg=name)
+
+
+def test_every_step_is_taken_at_its_own_learning_rate() -> None:
+    # Decay alone, as above: each step scales a matrix by 1 - rate x decay.
+    network = tiny_network()
+    before = network.get_submodule("head").get_parameter("weight").detach().clone()
+    chosen = recipe(
+        epochs=2,
+        batch_size=16,
+        warmup_epochs=1,
+        learning_rate=0.1,
+        weight_decay=0.5,
+        clip_norm=1e-30,
+    )
+    data = image_data(32, network)
+    train(network, data, data, GREY, chosen)
+    # Two steps per epoch: rates 0 and 0.05 while it warms up, then 0.1 and half way down.
+    scale = (1 - 0.5 * 0.05) * (1 - 0.5 * 0.1) * (1 - 0.5 * (0.1 + 1e-5) / 2)
+    after = network.get_submodule("head").get_parameter("weight")
+    torch.testing.assert_close(after, scale * before)
 
 
 def test_a_loss_that_is_not_finite_ends_it() -> None:

@@ -26,7 +26,7 @@ def test_whole_numbers_may_stand_for_fractions() -> None:
 @pytest.mark.parametrize(
     ("field", "message"),
     [
-        ({"learning_rat": 1.0}, "unknown recipe field 'learning_rat'. Did you mean 'learning_rate'"),
+        ({"learning_rat": 1.0}, "'learning_rat'. Did you mean 'learning_rate'?"),
         ({5: 1.0}, "unknown recipe field '5'"),
         ({"epochs": 2.5}, "recipe.epochs is 2.5; give int"),
         ({"epochs": "3"}, "recipe.epochs is '3'; give int"),

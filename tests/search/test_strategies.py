@@ -46,16 +46,15 @@ def test_all_registered_names_build():
 
 def test_unknown_name():
     section = StrategySection.model_construct(name="nsga3", population=10, options={})
-    with pytest.raises(BadInput, match="unknown strategy 'nsga3'. Did you mean 'nsga2'"):
+    with pytest.raises(BadInput, match=r"unknown strategy 'nsga3'\. Did you mean 'nsga2'"):
         build_strategy(SPACES, OBJECTIVES, 0, section)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_unknown_option(name: str):
-    section = StrategySection(name=name, options={"pressure": 2})
-    with pytest.raises(BadInput, match=f"unknown option of strategy {name} 'pressure'") as refused:
+    section = StrategySection(name=name, options={"pressure": 2, "heat": 3})
+    with pytest.raises(BadInput, match=f"'{name}' takes no options, got 'pressure', 'heat'; leave"):
         build_strategy(SPACES, OBJECTIVES, 0, section)
-    assert "none" in str(refused.value).lower()
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -216,14 +215,13 @@ def hypervolume(tmp_path: Path, setup: Setup) -> float:
 
 
 def test_nsga2_finds_more_than_random_search(tmp_path: Path):
-    """Mean over four seeds at an equal budget."""
-    evaluator = SimulatedEvaluator(max_drop=None)
-    setup = Setup(population=20, gate=UNGATED, evaluator=evaluator).with_budget(200)
-    mean = {}
-    for name in STRATEGIES:
-        found = [hypervolume(tmp_path, replace(setup, strategy=name, seed=n)) for n in range(4)]
-        mean[name] = sum(found) / len(found)
-    assert mean["nsga2"] > 1.05 * mean["random"]
+    """At an equal budget, and with the worst of its seeds against the best of the others."""
+    setup = Setup(population=20, gate=UNGATED).with_budget(150)
+    found = {
+        name: [hypervolume(tmp_path, replace(setup, strategy=name, seed=n)) for n in range(4)]
+        for name in STRATEGIES
+    }
+    assert min(found["nsga2"]) > 1.01 * max(found["random"])
 
 
 @pytest.mark.parametrize(

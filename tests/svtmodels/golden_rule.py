@@ -68,6 +68,11 @@ class Golden:
         """Whether the official logits depend on what else is in the batch."""
         return self.config["max_abs_diff_batch_vs_single"] > 1e-9
 
+    @property
+    def published(self) -> dict[str, Any]:
+        """Arguments, besides the official ones, that give what was published, leaks and all."""
+        return {"proj_lif_over": "TB"} if self.leaks else {}
+
     def state(self) -> dict[str, Tensor]:
         """Official state dict."""
         shapes = {key: tuple(entry["shape"]) for key, entry in self.keys.items()}
@@ -77,9 +82,10 @@ class Golden:
         """Input batch, float32."""
         return make_input(**self.config["input"])
 
-    def network(self, dtype: torch.dtype = torch.float64) -> Network:
+    def network(self, dtype: torch.dtype = torch.float64, **known: Any) -> Network:
         """Our network with the official weights, loaded strictly, in eval mode."""
-        network = build_official(self.config["architecture"], self.config["constructor_args"])
+        arguments = {**self.config["constructor_args"], **known}
+        network = build_official(self.config["architecture"], arguments)
         network.load_state_dict(self.state(), strict=True)
         return network.eval().to(dtype)
 

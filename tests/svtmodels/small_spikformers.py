@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from golden_rule import make_input, make_state
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikefront.spaces import Candidate, Granularity, Site, SiteKind
 from spikefront.svtmodels import Network, build_official
@@ -52,9 +54,7 @@ def arguments_of(architecture: str = CIFAR, **changed: Any) -> dict[str, Any]:
     }
 
 
-def small(
-    architecture: str = CIFAR, dtype: torch.dtype = torch.float32, **changed: Any
-) -> Network:
+def small(architecture: str = CIFAR, dtype: torch.dtype = torch.float32, **changed: Any) -> Network:
     """A network whose weights follow the golden rule, in eval mode."""
     network = build_official(architecture, arguments_of(architecture, **changed))
     shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
@@ -96,3 +96,22 @@ def any_candidates(network: Network) -> st.SearchStrategy[Candidate]:
 def choose(network: Network, **chosen: dict[str, int]) -> Candidate:
     """Candidate from keywords: ``choose(n, channel={...}, token={...}, weight={...})``."""
     return Candidate.from_dict(chosen, network.sites)
+
+
+@contextmanager
+def watched(network: nn.Module, names: Iterable[str]) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
+    """First input and output of each named module, as of its latest call."""
+    seen: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def watch(name: str) -> Any:
+        def see(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
+            seen[name] = (inputs[0], output)
+
+        return network.get_submodule(name).register_forward_hook(see)
+
+    hooks = [watch(name) for name in names]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from small_spikformers import (
     ARCHITECTURES,
@@ -26,6 +26,7 @@ from spikefront.svtmodels.parts.synapse import QuantisedSynapse, parameters_of
 NETWORKS = {name: small(name) for name in ARCHITECTURES}
 networks = st.sampled_from(list(NETWORKS.values()))
 each_network = pytest.mark.parametrize("network", NETWORKS.values(), ids=list(NETWORKS))
+fewer = settings(few, max_examples=10)
 
 
 @each_network
@@ -143,7 +144,7 @@ def test_equal_norms_keep_the_first_channels():
     assert kept["block.0.mlp.hidden"].tolist() == list(range(40))
 
 
-@few
+@fewer
 @given(networks, st.data())
 def test_the_trained_network_stays_as_it_is(network: Network, data):
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -153,7 +154,9 @@ def test_the_trained_network_stays_as_it_is(network: Network, data):
     compressed = compress(network, data.draw(space_candidates(network)))
     assume(list(compressed.parameters()))
     compressed.train()(x).square().sum().backward()
-    torch.optim.SGD(compressed.parameters(), lr=1.0).step()
+    with torch.no_grad():
+        for parameter in compressed.parameters():
+            parameter.add_(1)
     after = network.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[name], before[name]) for name in before)
@@ -163,7 +166,7 @@ def test_the_trained_network_stays_as_it_is(network: Network, data):
     assert network.candidate == Candidate()
 
 
-@few
+@fewer
 @given(networks, st.data())
 def test_the_order_of_choices_and_the_repetition_do_not_matter(network: Network, data):
     candidate = data.draw(any_candidates(network))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small_spikformers import ARCHITECTURES, choose, few, inputs_for, small
+from small_spikformers import ARCHITECTURES, choose, few, inputs_for, small, watched
 from torch import Tensor
 
 from spikefront.spaces import SiteKind
@@ -171,7 +171,8 @@ def test_eight_bits_stay_close_to_the_trained_weights(network: Network):
         module = compressed.get_submodule(synapse.weight)
         trained = network.get_submodule(synapse.weight)
         assert isinstance(module, QuantisedSynapse)
-        x = torch.randint(0, 3, (50, *_input_of(module)), dtype=torch.float64)
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randint(0, 3, (50, *_input_of(module)), generator=generator).double()
         with torch.no_grad():
             expected = trained(x)
             if synapse.norm is not None:
@@ -188,16 +189,13 @@ def _input_of(module: QuantisedSynapse) -> tuple[int, ...]:
 def test_inputs_of_quantised_synapses_are_integers_within_their_bound(network: Network):
     weights = {site.name: 4 for site in network.sites if site.kind is SiteKind.WEIGHT}
     compressed = compress(network, choose(network, weight=weights, time={"steps": 3}))
-    seen: dict[str, Tensor] = {}
-    for synapse in network.declaration.synapses:
-        compressed.get_submodule(synapse.weight).register_forward_hook(
-            lambda module, args, out, name=synapse.name: seen.update({name: args[0]})
-        )
-    _logits(compressed, inputs_for(network))
-    for synapse in network.declaration.synapses:
+    synapses = network.declaration.synapses
+    with watched(compressed, [synapse.weight for synapse in synapses]) as seen:
+        _logits(compressed, inputs_for(network))
+    for synapse in synapses:
         module = compressed.get_submodule(synapse.weight)
         assert isinstance(module, QuantisedSynapse)
-        steps = seen[synapse.name] * module.grid
+        steps = seen[synapse.weight][0] * module.grid
         if synapse.source is not Source.IMAGE:
             assert (steps - steps.round()).abs().max() <= 1e-9, synapse.name
         assert steps.abs().max() <= module.max_input, synapse.name

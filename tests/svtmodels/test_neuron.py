@@ -32,6 +32,7 @@ def _oracle(x: Tensor, tau: float, theta: float) -> tuple[Tensor, Tensor]:
         store_v_seq=True,
     )
     spikes = node(x)
+    assert node.v_seq is not None
     return spikes, node.v_seq
 
 
@@ -47,7 +48,9 @@ def test_compiled_kernel_is_what_these_tests_run():
 
 @each_dtype
 @each_constant
-@pytest.mark.parametrize("shape", [(4, 2, 65), (1, 3, 64), (7, 1), (4, 63), (16, 997), (3, 2, 5, 7)])
+@pytest.mark.parametrize(
+    "shape", [(4, 2, 65), (1, 3, 64), (7, 1), (4, 63), (16, 997), (3, 2, 5, 7)]
+)
 def test_spikes_are_spikingjellys(dtype, tau, theta, shape):
     x = _currents(*shape, dtype=dtype)
     expected, _ = _oracle(x, tau, theta)

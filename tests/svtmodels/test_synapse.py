@@ -55,7 +55,9 @@ class TestChannelNorm:
         ours, theirs = (norm.eval() for norm in self._pair(official))
         x = _random(*shape) * 3
         expected = self._theirs(theirs, x).reshape(shape)
-        assert torch.allclose(ours(x), expected, rtol=0, atol=1e-6 * float(expected.detach().abs().max()))
+        assert torch.allclose(
+            ours(x), expected, rtol=0, atol=1e-6 * float(expected.detach().abs().max())
+        )
 
     def test_eval_is_one_multiplication_and_one_addition(self, shape, official):
         ours = self._pair(official)[0].eval()

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from small_spikformers import ARCHITECTURES, choose, inputs_for, small
+from small_spikformers import ARCHITECTURES, choose, inputs_for, small, watched
 from torch import Tensor
 
 from spikefront.svtmodels import compress
@@ -145,10 +145,13 @@ def test_layers_get_really_fewer_tokens(architecture):
     network = small(architecture)
     candidate = choose(network, token={"block.0": 5, "block.1": 1})
     compressed = compress(network, candidate)
-    shapes = _input_shapes(compressed, inputs_for(network, batch=3))
+    names = [name for name, _ in compressed.named_modules() if name]
+    with torch.no_grad(), watched(compressed, names) as seen:
+        compressed(inputs_for(network, batch=3))
+    shapes = {name: tuple(inputs.shape) for name, (inputs, _) in seen.items()}
     for block, tokens in (("block.0", 5), ("block.1", 1)):
-        layers = [name for name in shapes if name.startswith(f"{block}.") and "selector" not in name]
-        assert f"{block}.attn" in layers and f"{block}.mlp.fc2_lif" in layers
+        layers = {name for name in shapes if name.startswith((f"{block}.attn", f"{block}.mlp"))}
+        assert {f"{block}.attn", f"{block}.attn.proj_lif", f"{block}.mlp.fc2_lif"} <= layers
         assert {shapes[name][:3] for name in layers} == {(4, 3, tokens)}
         assert shapes[block] == (4, 3, 16, 32)
 
@@ -157,12 +160,9 @@ def test_layers_get_really_fewer_tokens(architecture):
 def test_a_stopped_token_passes_its_block_untouched(architecture):
     network = small(architecture)
     compressed = compress(network, choose(network, token={"block.0": 5}))
-    seen: list[tuple[Tensor, Tensor]] = []
-    block = compressed.get_submodule("block.0")
-    block.register_forward_hook(lambda module, args, out: seen.append((args[0], out)))
-    with torch.no_grad():
+    with torch.no_grad(), watched(compressed, ["block.0"]) as seen:
         compressed(inputs_for(network, batch=3))
-    ((before, after),) = seen
+    before, after = seen["block.0"]
     kept = TokenSelector(5, (4, 4))(before)
     stopped = torch.ones(3, 16, dtype=torch.bool).scatter(1, kept, False)
     assert stopped.sum() == 3 * 11
@@ -173,27 +173,13 @@ def test_a_stopped_token_passes_its_block_untouched(architecture):
 def test_a_token_stopped_by_one_block_may_be_processed_by_the_next():
     network = small()
     compressed = compress(network, choose(network, token={"block.0": 4, "block.1": 4}))
-    kept: list[Tensor] = []
-    for name in ("block.0", "block.1"):
-        compressed.get_submodule(f"{name}.selector").register_forward_hook(
-            lambda module, args, out: kept.append(out)
-        )
-    with torch.no_grad():
+    selectors = ["block.0.selector", "block.1.selector"]
+    with torch.no_grad(), watched(compressed, selectors) as seen:
         compressed(inputs_for(network, batch=8))
-    first, second = (set(map(tuple, _pairs(chosen))) for chosen in kept)
+    first, second = (_chosen(seen[name][1]) for name in selectors)
     assert second - first
 
 
-def _pairs(kept: Tensor) -> list[tuple[int, int]]:
-    return [(image, n) for image, row in enumerate(kept.tolist()) for n in row]
-
-
-def _input_shapes(network: torch.nn.Module, x: Tensor) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {}
-    for name, module in network.named_modules():
-        module.register_forward_pre_hook(
-            lambda module, args, name=name: shapes.update({name: tuple(args[0].shape)})
-        )
-    with torch.no_grad():
-        network(x)
-    return shapes
+def _chosen(kept: Tensor) -> set[tuple[int, int]]:
+    """(image, token) of all tokens that are processed."""
+    return {(image, token) for image, row in enumerate(kept.tolist()) for token in row}

@@ -1,0 +1,202 @@
+"""QKFormer (NeurIPS 2024): one network for the official CIFAR, ImageNet and event-data files.
+
+Hierarchical; residual streams hold sums of spikes (SEW). Keys and quirks: architectures 5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+from torch import Tensor, nn
+from typing_extensions import override
+
+from ..spaces.errors import BadInput
+from .arguments import check_choice, check_counts, check_ratio, check_size, complete
+from .declaration import Declaration, Place, Source, Synapse, TokenSite
+from .network import Network
+from .parts.block import SpikeSumBlock
+from .parts.frames import frames
+from .parts.mlp import Mlp, declare_mlp
+from .parts.self_attention import SelfAttention, declare_self_attention
+from .parts.synapse import Pointwise
+from .parts.token_attention import TokenAttention, declare_token_attention
+from .qkformer_layers import PatchEmbedding, declare_embedding, embedding_widths
+from .qkformer_plan import VARIANTS, Stage, Variant, stages_of
+
+_NAME = "QKFormer"
+_ARGUMENTS: Mapping[str, Any] = {
+    "img_size_h": 128,
+    "img_size_w": 128,
+    "patch_size": 16,
+    "in_channels": 2,
+    "num_classes": 11,
+    "embed_dims": 256,
+    "num_heads": 8,
+    "mlp_ratios": 4,
+    "qkv_bias": False,
+    "depths": 4,
+    "sr_ratios": 1,
+    "T": None,
+    "proj_lif_over": "T",
+}
+_COUNTS = (
+    "img_size_h",
+    "img_size_w",
+    "in_channels",
+    "num_classes",
+    "embed_dims",
+    "num_heads",
+    "depths",
+)
+
+
+class QKFormer(Network):
+    """QKFormer with per-layer widths; official class and keys of the named variant.
+
+    One argument is not official: `proj_lif_over`, the axis that the last neuron of the last
+    stage's attention takes for time. "T" is clean. "TB" is what was published: there the images of
+    a batch follow each other in the neuron, and logits depend on what else is in the batch; only
+    published numbers need it. For single images both agree exactly.
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        arguments: Mapping[str, Any],
+        *,
+        widths: Mapping[str, int] | None = None,
+        kept_tokens: Mapping[str, int] | None = None,
+        idle: bool = True,
+    ) -> None:
+        variant = VARIANTS[architecture]
+        settings = _settings(variant, arguments)
+        steps = settings["T"] or variant.steps
+        super().__init__(architecture, arguments, steps, widths=widths, kept_tokens=kept_tokens)
+        self.variant = variant
+        self.settings = settings
+        self.heads: int = variant.heads or settings["num_heads"]
+        self.stages = stages_of(variant, settings)
+        for stage in self.stages:
+            plan, name = stage.plan, stage.embedding
+            embedding = embedding_widths(name, plan, stage.width, self.widths)
+            self.add_module(name, PatchEmbedding(plan, stage.inputs, embedding))
+            blocks = (self._block(stage, name) for name in stage.blocks)
+            self.add_module(stage.name, nn.ModuleList(blocks))
+        self.head = Pointwise(settings["embed_dims"], settings["num_classes"], bias=True)
+
+    @classmethod
+    @override
+    def from_official(
+        cls,
+        architecture: str,
+        arguments: Mapping[str, Any],
+        *,
+        widths: Mapping[str, int] | None = None,
+        kept_tokens: Mapping[str, int] | None = None,
+        idle: bool = True,
+    ) -> Self:
+        return cls(architecture, arguments, widths=widths, kept_tokens=kept_tokens, idle=idle)
+
+    @override
+    def features(self, x: Tensor) -> Tensor:
+        self.check_input(x)
+        x, steps = frames(x, self.time_steps, self.variant.source is Source.IMAGE)
+        for stage in self.stages:
+            x = self.get_submodule(stage.embedding)(x, steps).flatten(2, 3)
+            for name in stage.blocks:
+                x = self.get_submodule(name)(x)
+            x = x.unflatten(2, stage.grid)
+        return x.mean((2, 3))
+
+    @property
+    @override
+    def classifier(self) -> nn.Module:
+        return self.head
+
+    @property
+    @override
+    def classes(self) -> int:
+        return self.settings["num_classes"]
+
+    @property
+    @override
+    def largest_spike(self) -> int:
+        # A patch embedding sums two spikes, every block adds two.
+        return 2 + 2 * max(len(stage.blocks) for stage in self.stages)
+
+    @property
+    @override
+    def batch_independent(self) -> bool:
+        return self.settings["proj_lif_over"] == "T"
+
+    @property
+    @override
+    def input_shape(self) -> tuple[int, ...]:
+        s = self.settings
+        shape = (s["in_channels"], s["img_size_h"], s["img_size_w"])
+        return shape if self.variant.source is Source.IMAGE else (self.trained_steps, *shape)
+
+    @override
+    def _declare(self) -> Declaration:
+        parts = [part for stage in self.stages for part in self._declared(stage)]
+        head = Synapse("head", "head", None, 1, Source.POOLED, "head", "head")
+        return Declaration.join([*parts, Declaration((head,))])
+
+    def _declared(self, stage: Stage) -> Iterator[Declaration]:
+        source = Source.SPIKES if stage.number > 1 else self.variant.source
+        yield declare_embedding(
+            stage.embedding, stage.plan, stage.name, stage.width, stage.size, source
+        )
+        for name in stage.blocks:
+            yield Declaration(tokens=(TokenSite(name, stage.tokens, stage.width, stage.name),))
+            yield from self._declared_block(stage, name)
+
+    def _declared_block(self, stage: Stage, name: str) -> Iterator[Declaration]:
+        place = Place(stage.name, name, stage.tokens, name)
+        declare = declare_self_attention if stage.last else declare_token_attention
+        yield declare(f"{name}.{stage.attention}", place, stage.width, self.heads, stage.tokens)
+        hidden = self._hidden(stage)
+        yield declare_mlp(f"{name}.mlp", place, hidden, self.variant.mlp)
+
+    def _hidden(self, stage: Stage) -> int:
+        return int(stage.width * self.settings["mlp_ratios"])
+
+    def _block(self, stage: Stage, name: str) -> SpikeSumBlock:
+        hidden = self.width(f"{name}.mlp.hidden", self._hidden(stage))
+        mlp = Mlp(stage.width, hidden, names=self.variant.mlp)
+        attention = self._attention(stage, f"{name}.{stage.attention}")
+        selector = self.selector(name, stage.grid)
+        return SpikeSumBlock(attention, mlp, selector, stage.attention)
+
+    def _attention(self, stage: Stage, path: str) -> SelfAttention | TokenAttention:
+        if not stage.last:
+            q, k = (self.width(f"{path}.{name}", stage.width) for name in ("q", "k"))
+            return TokenAttention(stage.width, self.heads, q, k)
+        qk, v = (self.width(f"{path}.{name}", stage.width) for name in ("qk", "v"))
+        over_batch = not self.batch_independent
+        return SelfAttention(stage.width, self.heads, qk, v, over_batch=over_batch)
+
+
+def _settings(variant: Variant, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    settings = complete(_NAME, arguments, _ARGUMENTS)
+    optional = () if settings["T"] is None else ("T",)
+    check_counts(_NAME, settings, (*_COUNTS, *optional))
+    check_choice(_NAME, settings, "proj_lif_over", ("T", "TB"))
+    check_size(settings, variant.reduction)
+    height, width = settings["img_size_h"], settings["img_size_w"]
+    if height != width:
+        raise BadInput(f"{_NAME} takes square inputs only: got {height} x {width}.")
+    fewest = sum(variant.token_blocks) + 1
+    if variant.last_blocks is None and settings["depths"] < fewest:
+        raise BadInput(
+            f"argument depths of {_NAME}: got {settings['depths']}; give {fewest} or more."
+        )
+    halvings = 2 ** len(variant.token_blocks)
+    heads = variant.heads or settings["num_heads"]
+    unit = halvings * math.lcm(heads, max(link.share for link in variant.first.links))
+    if settings["embed_dims"] % unit:
+        raise BadInput(f"embed_dims {settings['embed_dims']} must be a multiple of {unit}.")
+    check_ratio(settings, settings["embed_dims"] // halvings)
+    return settings
