@@ -96,7 +96,8 @@ class MetaFormer(Network):
         self.parts = self._plan()
         for part in self.parts:
             self.add_module(part.name, self._make(part))
-        self.add_module(self.kind.suffix, self._last_neuron())
+        if (neuron := self._last_neuron()) is not None:
+            self.add_module(self.kind.suffix, neuron)
         self.head = Pointwise(self.dims[-1], self.classes, bias=True)
         if settings.get("kd"):
             self.head_kd = Pointwise(self.dims[-1], self.classes, bias=True)
@@ -151,8 +152,8 @@ class MetaFormer(Network):
     def _declare_block(self, path: str, place: Place, dim: int) -> Declaration: ...
 
     @abc.abstractmethod
-    def _last_neuron(self) -> nn.Module:
-        """The neuron before the classifier."""
+    def _last_neuron(self) -> nn.Module | None:
+        """The neuron before a classifier; None if none needs it."""
 
     @property
     @override
@@ -233,14 +234,13 @@ class MetaFormer(Network):
         heads = tuple(
             Synapse(name, name, None, 1, self._head_source, "head", "head") for name in names
         )
-        return Declaration.join([*parts, Declaration(heads, neurons=self._last_neurons())])
+        last = self.kind.suffix
+        neurons = (NeuronLayer(last),) if hasattr(self, last) else ()
+        return Declaration.join([*parts, Declaration(heads, neurons=neurons)])
 
     @property
     def _head_source(self) -> Source:
         return Source.POOLED
-
-    def _last_neurons(self) -> tuple[NeuronLayer, ...]:
-        return (NeuronLayer(self.kind.suffix),)
 
     def _make(self, part: Part) -> nn.Module:
         dim = self.dims[part.level]

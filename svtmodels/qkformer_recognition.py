@@ -27,7 +27,7 @@ def _read(shapes: Shapes, architecture: str, known: Mapping[str, Any]) -> Told:
     first, head = shapes.weights(architecture, "patch_embed1.proj_conv.weight", "head.weight")
     hidden = f"stage1.0.mlp.{variant.mlp[0]}_conv.weight"
     dim = head[1]
-    width = dim // 2 ** len(variant.token_blocks)
+    width = max(dim // 2 ** len(variant.token_blocks), 1)
     arguments = {
         "img_size_h": size,
         "img_size_w": size,

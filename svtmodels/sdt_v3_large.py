@@ -12,7 +12,7 @@ from typing_extensions import override
 from ..spaces.errors import BadInput
 from .arguments import check_choice, check_counts
 from .configuration import Configuration
-from .declaration import Declaration, NeuronLayer, Place, Source, TokenSite
+from .declaration import Declaration, Place, Source, TokenSite
 from .metaformer import STEM, MetaFormer, Part, Role
 from .metaformer_layers import (
     Attention,
@@ -133,12 +133,10 @@ class ESpikeFormerLarge(MetaFormer):
         return x.flatten(2, 3) if part.role is Role.TRANSFORMER else x
 
     @override
-    def _last_neuron(self) -> nn.Module:
+    def _last_neuron(self) -> nn.Module | None:
+        if not self.settings["kd"]:
+            return None
         return IntegerNeuron(self.settings["levels"], 1, Rounding.HALF_UP)
-
-    @override
-    def _last_neurons(self) -> tuple[NeuronLayer, ...]:
-        return super()._last_neurons() if self.settings["kd"] else ()
 
     @override
     def _conv_block(self, path: str, dim: int) -> nn.Module:

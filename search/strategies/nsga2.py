@@ -6,11 +6,13 @@ import random
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.samplers import NSGAIISampler
-from optuna.trial import TrialState, create_trial
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from typing_extensions import override
 
 from ...evaluators.evaluation import Evaluation
@@ -22,9 +24,25 @@ from .base import Strategy
 from .variation import LocalVariation
 
 _VIOLATION = "violation"
-_GENERATION = NSGAIISampler._get_generation_key()
 _REDRAWS = 20
 """Attempts to turn a suggestion that was made before into a new one, by changing an axis."""
+
+
+class _Sampler(NSGAIISampler):
+    """Knows the space. Optuna's own works it out from all trials, anew for every child."""
+
+    def __init__(self, space: dict[str, BaseDistribution], **options: Any) -> None:
+        super().__init__(**options)
+        self._whole_space = space
+
+    @override
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._whole_space
+
+
+_GENERATION = _Sampler._get_generation_key()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +143,8 @@ class Nsga2(Strategy):
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self._study.sampler = NSGAIISampler(
+            self._study.sampler = _Sampler(
+                self._distributions,
                 population_size=self._population,
                 seed=rng.randrange(2**32),
                 child_generation_strategy=LocalVariation(rng.randrange(2**32)),

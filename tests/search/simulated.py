@@ -175,6 +175,7 @@ class SimulatedBackend(Backend[Request, Evaluation]):
         requests: every request that was submitted, with its number.
         most_in_flight: the highest number of tasks in flight so far.
         redone: how many runs were lost with their worker.
+        repeated: how many completions were handed out once more.
     """
 
     def __init__(
@@ -204,7 +205,7 @@ class SimulatedBackend(Backend[Request, Evaluation]):
         super().__init__(workers, capacity)
         self.requests: list[tuple[int, Request]] = []
         self.most_in_flight = 0
-        self.redone = 0
+        self.redone = self.repeated = 0
         self._evaluate = evaluate
         self._random = random.Random(seed)
         self._deaths, self._repeats, self._fate = deaths, repeats, fate
@@ -227,9 +228,10 @@ class SimulatedBackend(Backend[Request, Evaluation]):
             raise KeyboardInterrupt
         self._waits += 1
         ended = super().wait(timeout)
+        self._old += ended
         if self._old and self._random.random() < self._repeats:
             ended = [*ended, self._random.choice(self._old)]
-        self._old += ended
+            self.repeated += 1
         return ended
 
     @override

@@ -73,8 +73,10 @@ def test_late_duplicates_are_counted_and_change_nothing(tmp_path: Path):
     setup = Setup().with_budget(40)
     plain = run(setup, tmp_path / "plain")
     path = tmp_path / "repeated"
-    repeated = run(setup, path, setup.make_backend(workers=3, repeats=0.6))
-    assert repeated.counts.duplicates == len(events(path, "duplicate")) > 10
+    backend = setup.make_backend(workers=3, repeats=0.6)
+    repeated = run(setup, path, backend)
+    assert repeated.counts.duplicates == backend.repeated > 10
+    assert len(events(path, "duplicate")) == backend.repeated
     assert repeated.counts.evaluations == 40
     assert front_of(repeated) == front_of(plain)
     assert digest(path) == digest(tmp_path / "plain")

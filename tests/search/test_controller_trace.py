@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from simulated import SimulatedEvaluator
+from simulated import SITES, SimulatedEvaluator
 from simulated_search import STRICT_GATE, Setup, digest, events, front_of, run
 from typing_extensions import override
 
 from spikefront.evaluators.evaluation import Evaluation, Stage, State
 from spikefront.search.strategies import Strategy
-from spikefront.spaces import Candidate
+from spikefront.spaces import Candidate, Granularity, SiteKind, Space
 
 STRATEGIES = ("random", "nsga2")
 ROUGH = SimulatedEvaluator(max_bytes=110_000, failing=0.05)
@@ -97,6 +97,17 @@ def test_suggestion_k_sees_the_commits_up_to_k_minus_w(tmp_path: Path, window: i
     assert watched.learned == controller.evaluations
     order = [event["candidate"] for event in events(tmp_path / "ledger", "suggested")]
     assert [evaluation.candidate.to_dict() for evaluation in watched.learned] == order
+
+
+def test_the_strategy_is_told_of_what_it_suggested_again(tmp_path: Path):
+    space = Space.build(SITES, Granularity.NETWORK, {SiteKind.WEIGHT: (2, 4), SiteKind.TIME: (2,)})
+    setup = searching("random", spaces=(space,))
+    watched = Watched(setup.make_strategy())
+    controller = run(setup, tmp_path / "ledger", strategy=watched)
+    assert controller.counts.hits > 0
+    assert len(watched.learned) == controller.counts.hits + controller.counts.evaluations
+    order = [event["key"] for event in events(tmp_path / "ledger", "suggested")]
+    assert [evaluation.key for evaluation in watched.learned] == order
 
 
 @pytest.mark.parametrize("ordered", [True, False])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,13 @@ from spikefront.svtmodels import (
     static_costs,
 )
 from spikefront.svtmodels.declaration import AttentionKind, ChannelGroup
+from spikefront.svtmodels.parts.integer_neuron import IntegerNeuron
 from spikefront.svtmodels.parts.neuron import LIF
 from spikefront.svtmodels.parts.parametric_neuron import ParametricLIF
 from spikefront.svtmodels.parts.synapse import parameters_of
 
 TOLERANCE = 1e-9
+NEURONS = LIF | ParametricLIF | IntegerNeuron
 RULE = {
     "gain": 2.0,
     "bn_w": [0.6, 1.4],
@@ -39,17 +42,21 @@ RULE = {
     "var": [0.5, 1.5],
     "lin_b": 0.2,
     "other": 0.3,
+    "scale": [0.5, 1.5],
 }
 """Weights with which every layer fires."""
 
 
 def filled(
-    architecture: str, arguments: dict[str, Any], dtype: torch.dtype = torch.float32
+    architecture: str,
+    arguments: Mapping[str, Any],
+    dtype: torch.dtype = torch.float32,
+    **rule: Any,
 ) -> Network:
     """A network whose weights follow the golden rule, in eval mode."""
     network = build_official(architecture, arguments)
     shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    network.load_state_dict(make_state(shapes, {}, RULE), strict=True)
+    network.load_state_dict(make_state(shapes, rule, RULE), strict=True)
     return network.eval().to(dtype)
 
 
@@ -74,22 +81,25 @@ def check_declaration(network: Network) -> None:
     declared = network.declaration
     bare = compress(network, Candidate())  # Without what never acts.
     weights = {n for n, p in bare.named_parameters() if p.dim() > 1}
-    assert {f"{s.weight}.weight" for s in declared.synapses} == weights
+    assert {f"{s.weight}.weight" for s in declared.stored} == weights
     norms = {n.removesuffix(".running_mean") for n in bare.state_dict() if "running_mean" in n}
-    assert {s.norm for s in declared.synapses if s.norm} == norms
-    layers = [n for n, m in bare.named_modules() if isinstance(m, LIF | ParametricLIF)]
+    everything = {s.name: s for s in (*declared.synapses, *declared.stored)}
+    assert {s.norm for s in everything.values() if s.norm} == norms
+    layers = [n for n, m in bare.named_modules() if isinstance(m, NEURONS)]
     paths = [synapse.weight for synapse in declared.synapses]
     with watched(bare, layers) as fired, watched(bare, paths) as ran:
         logits(bare, inputs_for(network, batch=1))
     assert [layer.name for layer in declared.neurons] == list(fired)
     assert len(fired) == len(layers)
     assert paths == list(ran)
-    assert all(0 < float(spikes.mean()) < 1 for _, spikes in fired.values())
+    largest = [getattr(bare.get_submodule(n), "levels", 1) for n in fired]
+    rates = [float(spikes.mean()) for _, spikes in fired.values()]
+    assert all(0 < rate < top for rate, top in zip(rates, largest, strict=True))
     for synapse in declared.synapses:
         steps = 1 if synapse.source in ("image", "pooled") else network.time_steps
         got = math.prod(ran[synapse.weight][1].shape[:-1])
         assert got == synapse.positions * steps, synapse.name
-    modules = {s.name: network.get_submodule(s.weight) for s in declared.synapses}
+    modules = {name: network.get_submodule(s.weight) for name, s in everything.items()}
     for group in declared.channels:
         for name in group.producers:
             assert parameters_of(modules[name])[0].shape[0] == group.size
@@ -104,15 +114,21 @@ def check_declaration(network: Network) -> None:
     assert largest <= network.largest_spike
 
 
-def check_groups(network: Network) -> None:
-    """Removing channels of a group is silencing their neurons; float64."""
+def check_groups(network: Network, blocks: Container[str] | None = None) -> None:
+    """Removing channels of a group is silencing their neurons, or what takes them; float64.
+
+    Args:
+        network: trained, not compressed.
+        blocks: whose groups are checked; None: all.
+    """
     x = inputs_for(network)
     full, changed = logits(network, x), []
-    for group in network.declaration.channels:
+    groups = [g for g in network.declaration.channels if blocks is None or g.block in blocks]
+    for group in groups:
         half = max(group.size // group.unit // 2, 1) * group.unit
         small = compress(network, choose(network, channel={group.name: half}))
         got = logits(small, x)
-        silenced = _silenced(network, small.kept_channels)
+        silenced = silence(network, small.kept_channels)
         assert (got - logits(silenced, x)).abs().max() <= TOLERANCE, group.name
         changed.append(bool((got - full).abs().max() > 1e-4))
         _check_heads(group, small.kept_channels[group.name])
@@ -120,15 +136,24 @@ def check_groups(network: Network) -> None:
     assert sum(changed) > len(changed) / 2
 
 
-def _silenced(network: Network, kept: dict[str, Tensor]) -> Network:
+def silence(network: Network, kept: Mapping[str, Tensor]) -> Network:
+    """A copy whose channels outside of the kept ones have no effect; float64."""
     silenced = copy.deepcopy(network)
-    sizes = {group.name: group.size for group in network.declaration.channels}
-    for layer in network.declaration.neurons:
-        if layer.channels in kept:
-            mask = torch.zeros(sizes[layer.channels], dtype=torch.float64)
-            mask[kept[layer.channels]] = 1
+    declared = network.declaration
+    stored = {s.name: s.weight for s in (*declared.synapses, *declared.stored)}
+    for group in declared.channels:
+        if group.name not in kept:
+            continue
+        mask = torch.zeros(group.size, dtype=torch.float64)
+        mask[kept[group.name]] = 1
+        layers = [layer for layer in declared.neurons if layer.channels == group.name]
+        for layer in layers:
             silenced.get_submodule(layer.name).register_forward_hook(
                 lambda module, args, out, mask=mask: out * mask
+            )
+        for name in () if layers else group.consumers:
+            silenced.get_submodule(stored[name]).register_forward_pre_hook(
+                lambda module, args, mask=mask: (args[0] * mask,)
             )
     return silenced
 
@@ -161,9 +186,12 @@ def check_candidate(network: Network, candidate: Candidate, folder: Path) -> Non
 
 
 def _check_macs(network: Network, candidate: Candidate) -> None:
-    """torch counts matrix products and convolutions; attentions without them are added up."""
+    """torch counts matrix products and convolutions; attentions without them are added up.
+
+    A chain costs what the one synapse costs that it is merged to.
+    """
     predicted = static_costs(network, candidate)
-    small = compress(network, candidate)
+    small = compress(network, _with_merged_chains(network, candidate))
     masked = [p for p in network.declaration.attentions if p.kind is not AttentionKind.MATRIX]
     neurons = {p.name: [f"{p.name}.{name}" for name in _TERMS[p.kind]] for p in masked}
     flat = [name for names in neurons.values() for name in names]
@@ -172,6 +200,12 @@ def _check_macs(network: Network, candidate: Candidate) -> None:
     counted = sum(counter.get_flop_counts()["Global"].values()) // 2
     elementwise = sum(seen[name][1].numel() for name in flat)
     assert predicted.macs - predicted.score_macs == counted + elementwise
+
+
+def _with_merged_chains(network: Network, candidate: Candidate) -> Candidate:
+    chosen = {kind: dict(named) for kind, named in candidate.to_dict().items()}
+    chains = {s.name: 8 for s in network.declaration.synapses if s.links}
+    return choose(network, **{**chosen, "weight": {**chosen.get("weight", {}), **chains}})
 
 
 _TERMS = {AttentionKind.HADAMARD: ("k_lif", "q_lif"), AttentionKind.TOKEN: ("q_lif", "k_lif")}
