@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -150,12 +149,6 @@ def miss_record(evaluation: Evaluation) -> dict[str, Any]:
     """A near miss, JSON-ready."""
     record = evaluation.to_dict()
     return {name: record[name] for name in ("key", "candidate", "state", "violation", "measures")}
-
-
-def load_evaluation_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of the table of all candidates, candidates parsed."""
-    rows = pq.read_table(path).to_pylist()
-    return [{**row, "candidate": json.loads(row["candidate"])} for row in rows]
 
 
 def _number(value: float | None) -> float | None:

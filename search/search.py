@@ -157,8 +157,17 @@ class Search:
         tracker = self._tracker(ledger)
         try:
             controller = self._controller(plan, backend, ledger)
+            found = controller.counts.evaluations
             self._run(controller, tracker)
-            result = self._finish(plan, blueprint, backend, controller, tracker)
+            if controller.counts.evaluations == found and self.folder.front.exists():
+                # Nothing is new: the test split stays untouched, the results as they are.
+                self._say("This run was finished; nothing was left to do.")
+                tracker.close("FINISHED")
+                result = SearchResult(
+                    self.folder.path, controller.front.members, self.folder.read_front()
+                )
+            else:
+                result = self._finish(plan, blueprint, backend, controller, tracker)
         except BaseException as error:
             tracker.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
@@ -192,6 +201,7 @@ class Search:
             "objectives": list(config.objectives),
             "gate": config.gate.model_dump(mode="json"),
             "window": config.cluster.window,
+            "ordered": config.cluster.ordered,
             "seed": config.seed,
         }
         fingerprints = {**blueprint.fingerprints(), **trace}

@@ -141,7 +141,7 @@ def _open_safetensors(path: Path) -> Any:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
         hint = " It looks like a pickle; rename it to .pth to have it read safely."
-        looks_pickled = path.is_file() and path.read_bytes()[:2] in (b"PK", b"\x80\x02")
+        looks_pickled = path.is_file() and path.read_bytes()[:2].startswith((b"PK", b"\x80"))
         raise CorruptFile(
             f"{path} is not a safetensors file ({error}).{hint if looks_pickled else ''}"
         ) from None

@@ -20,7 +20,6 @@ from spikefront.search.report.front_schema import Front as FrontSchema
 from spikefront.search.results import (
     SCHEMA,
     front_record,
-    load_evaluation_rows,
     member_record,
     miss_record,
     nearest_misses,
@@ -172,11 +171,11 @@ def test_candidate_of_a_member_is_its_key(search: Controller):
 def test_table_has_a_row_per_evaluation_in_order_of_commit(search: Controller, tmp_path: Path):
     path = tmp_path / "evaluations.parquet"
     write_evaluations(path, search.evaluations)
-    rows = load_evaluation_rows(path)
+    rows = pq.read_table(path).to_pylist()
     assert [row["key"] for row in rows] == [e.key for e in search.evaluations]
     assert [row["number"] for row in rows] == list(range(80))
     for row, evaluation in zip(rows, search.evaluations, strict=True):
-        assert row["candidate"] == evaluation.candidate.to_dict()
+        assert json.loads(row["candidate"]) == evaluation.candidate.to_dict()
         assert (row["state"], row["stage"]) == (evaluation.state.value, evaluation.stage.value)
         assert row["violation"] == evaluation.violation
         assert row["audited"] is evaluation.audited
@@ -230,7 +229,7 @@ def test_table_that_cannot_be_written_leaves_the_old_one(
     monkeypatch.setattr(results_module.pq, "write_table", full)
     with pytest.raises(RunFailed, match="No space left"):
         write_evaluations(path, search.evaluations)
-    assert len(load_evaluation_rows(path)) == 3
+    assert pq.read_table(path).num_rows == 3
     assert list(tmp_path.iterdir()) == [path]
 
 
