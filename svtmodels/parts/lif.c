@@ -34,16 +34,33 @@ static inline float exp_f32(float x)
 
 static inline double exp_f64(double x) { return exp(x); }
 
-/* Division by tau; by the official tau of 2 it is an exact halving. */
+/* Division by tau; by the official tau of 2 it is an exact halving. `halve` and, but for the last
+ * block, `m` are literals where a block is inlined: with them as variables gcc 12 vectorises
+ * nothing, and the forward pass is 8 times slower (4.1 against 0.5 ms on [4, 786432]). */
 #define CHARGE(v, x) (halve ? (v) + ((x) - (v)) * (real)0.5 : (v) + ((x) - (v)) / tau)
+#define INLINE static inline __attribute__((always_inline))
+
+/* Runs BLOCK over n neurons; its last two arguments are m and halve. */
+#define OVER_BLOCKS(BLOCK, ...)                                                                   \
+    int64_t i = 0;                                                                                \
+    if (tau == 2.0)                                                                               \
+        for (; i + LANES <= n; i += LANES)                                                        \
+            BLOCK(__VA_ARGS__, LANES, 1);                                                         \
+    else                                                                                          \
+        for (; i + LANES <= n; i += LANES)                                                        \
+            BLOCK(__VA_ARGS__, LANES, 0);                                                         \
+    if (i < n)                                                                                    \
+        BLOCK(__VA_ARGS__, n - i, tau == 2.0)
 
 #define DEFINE_LIF(SUFFIX, real_t, EXP)                                                           \
-    static inline void forward_block_##SUFFIX(const real_t *restrict x, real_t *restrict s,       \
-                                              int64_t steps, int64_t n, int64_t stride,           \
-                                              int64_t m, real_t tau, real_t theta, int halve)     \
+    INLINE void forward_##SUFFIX(const real_t *restrict x, real_t *restrict s, int64_t steps,     \
+                                 int64_t n, int64_t stride, real_t tau, real_t theta, int64_t m,  \
+                                 int halve)                                                       \
     {                                                                                             \
         typedef real_t real;                                                                      \
-        real v[LANES] = {0};                                                                      \
+        real v[LANES];                                                                            \
+        for (int j = 0; j < LANES; j++)                                                           \
+            v[j] = 0;                                                                             \
         for (int64_t t = 0; t < steps; t++) {                                                     \
             const real *restrict xt = x + t * stride;                                             \
             real *restrict st = s + t * n;                                                        \
@@ -58,44 +75,47 @@ static inline double exp_f64(double x) { return exp(x); }
     void lif_forward_##SUFFIX(const real_t *restrict x, real_t *restrict s, int64_t steps,        \
                               int64_t n, int64_t stride, double tau, double theta)                \
     {                                                                                             \
-        int halve = tau == 2.0;                                                                   \
-        int64_t i = 0;                                                                            \
-        for (; i + LANES <= n; i += LANES)                                                        \
-            forward_block_##SUFFIX(x + i, s + i, steps, n, stride, LANES, (real_t)tau,            \
-                                   (real_t)theta, halve);                                         \
-        if (i < n)                                                                                \
-            forward_block_##SUFFIX(x + i, s + i, steps, n, stride, n - i, (real_t)tau,            \
-                                   (real_t)theta, halve);                                         \
+        OVER_BLOCKS(forward_##SUFFIX, x + i, s + i, steps, n, stride, (real_t)tau,                \
+                    (real_t)theta);                                                               \
     }                                                                                             \
     /* gx = dL/dx from gs = dL/ds. Spike gradient: alpha * sig(alpha u) * (1 - sig(alpha u)),     \
      * u = h - theta; the reset is detached from the spike, as in the official networks. */       \
-    void lif_backward_##SUFFIX(const real_t *restrict x, const real_t *restrict gs,               \
-                               real_t *restrict gx, int64_t steps, int64_t n, int64_t stride,     \
-                               double tau_d, double theta_d, double alpha_d)                      \
+    INLINE void backward_##SUFFIX(const real_t *restrict x, const real_t *restrict gs,            \
+                                  real_t *restrict gx, int64_t steps, int64_t n, int64_t stride,  \
+                                  real_t tau, real_t theta, real_t alpha, int64_t m, int halve)   \
     {                                                                                             \
         typedef real_t real;                                                                      \
-        real tau = (real)tau_d, theta = (real)theta_d, alpha = (real)alpha_d;                     \
         real keep = (real)1 - (real)1 / tau;                                                      \
-        int halve = tau_d == 2.0;                                                                 \
-        for (int64_t i = 0; i < n; i += LANES) {                                                  \
-            int64_t m = n - i < LANES ? n - i : LANES;                                            \
-            real h[steps][LANES];                                                                 \
-            real v[LANES] = {0}, gv[LANES] = {0};                                                 \
-            for (int64_t t = 0; t < steps; t++)                                                   \
-                for (int64_t j = 0; j < m; j++) {                                                 \
-                    h[t][j] = CHARGE(v[j], x[t * stride + i + j]);                                \
-                    v[j] = h[t][j] >= theta ? (real)0 : h[t][j];                                  \
-                }                                                                                 \
-            for (int64_t t = steps - 1; t >= 0; t--)                                              \
-                for (int64_t j = 0; j < m; j++) {                                                 \
-                    real silent = h[t][j] >= theta ? (real)0 : (real)1;                           \
-                    real sig = (real)1 / ((real)1 + EXP(-alpha * (h[t][j] - theta)));             \
-                    real gh = gs[t * n + i + j] * alpha * sig * ((real)1 - sig) +                 \
-                              gv[j] * silent;                                                     \
-                    gx[t * n + i + j] = gh / tau;                                                 \
-                    gv[j] = gh * keep;                                                            \
-                }                                                                                 \
+        real h[steps][LANES], v[LANES], gv[LANES];                                                \
+        for (int j = 0; j < LANES; j++)                                                           \
+            v[j] = gv[j] = 0;                                                                     \
+        for (int64_t t = 0; t < steps; t++) {                                                     \
+            const real *restrict xt = x + t * stride;                                             \
+            real *restrict ht = h[t];                                                             \
+            for (int64_t j = 0; j < m; j++) {                                                     \
+                ht[j] = CHARGE(v[j], xt[j]);                                                      \
+                v[j] = ht[j] >= theta ? (real)0 : ht[j];                                          \
+            }                                                                                     \
         }                                                                                         \
+        for (int64_t t = steps - 1; t >= 0; t--) {                                                \
+            const real *restrict gst = gs + t * n;                                                \
+            const real *restrict ht = h[t];                                                       \
+            real *restrict gxt = gx + t * n;                                                      \
+            for (int64_t j = 0; j < m; j++) {                                                     \
+                real silent = ht[j] >= theta ? (real)0 : (real)1;                                 \
+                real sig = (real)1 / ((real)1 + EXP(-alpha * (ht[j] - theta)));                   \
+                real gh = gst[j] * alpha * sig * ((real)1 - sig) + gv[j] * silent;                \
+                gxt[j] = gh / tau;                                                                \
+                gv[j] = gh * keep;                                                                \
+            }                                                                                     \
+        }                                                                                         \
+    }                                                                                             \
+    void lif_backward_##SUFFIX(const real_t *restrict x, const real_t *restrict gs,               \
+                               real_t *restrict gx, int64_t steps, int64_t n, int64_t stride,     \
+                               double tau, double theta, double alpha)                            \
+    {                                                                                             \
+        OVER_BLOCKS(backward_##SUFFIX, x + i, gs + i, gx + i, steps, n, stride, (real_t)tau,      \
+                    (real_t)theta, (real_t)alpha);                                                \
     }
 
 DEFINE_LIF(f32, float, exp_f32)
