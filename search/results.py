@@ -124,7 +124,7 @@ def member_record(
         "accuracy_test": tested.get("accuracy_test"),
         "n_search": int(measures["n_search"]),
         "n_test": int(tested["n_test"]) if "n_test" in tested else None,
-        "test_difference": -tested["drop_test"] if "drop_test" in tested else None,
+        "test_difference": 0.0 - tested["drop_test"] if "drop_test" in tested else None,
         "test_interval": interval,
         "bytes": int(measures["bytes"]),
         "bytes_ratio": measures["bytes_ratio"],

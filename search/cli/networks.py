@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
+from ...spaces.errors import unknown_name
 from ...svtmodels.configurations import CONFIGURATIONS
 from ...svtmodels.zoo import zoo_names
 from .table import table
@@ -17,6 +18,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> Result:
     wanted = options.architecture
+    known = {c.architecture for c in CONFIGURATIONS.values()}
+    if wanted is not None and wanted not in known:
+        raise unknown_name("architecture", wanted, known)
     shown = [c for c in CONFIGURATIONS.values() if wanted is None or c.architecture == wanted]
     header = ("name", "architecture", "parameters", "T", "pixels", "published", "source")
     rows = [
