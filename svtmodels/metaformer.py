@@ -8,7 +8,7 @@ from __future__ import annotations
 import abc
 import enum
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 from typing_extensions import override
@@ -86,7 +86,9 @@ class MetaFormer(Network):
         *,
         widths: Mapping[str, int] | None = None,
         kept_tokens: Mapping[str, int] | None = None,
+        idle: bool = True,
     ) -> None:
+        # `idle` has no effect: no parameter of these networks is.
         settings = self.complete(arguments)
         steps = settings.get("T", 1)
         super().__init__(architecture, arguments, steps, widths=widths, kept_tokens=kept_tokens)
@@ -101,20 +103,6 @@ class MetaFormer(Network):
         self.head = Pointwise(self.dims[-1], self.classes, bias=True)
         if settings.get("kd"):
             self.head_kd = Pointwise(self.dims[-1], self.classes, bias=True)
-
-    @classmethod
-    @override
-    def from_official(
-        cls,
-        architecture: str,
-        arguments: Mapping[str, Any],
-        *,
-        widths: Mapping[str, int] | None = None,
-        kept_tokens: Mapping[str, int] | None = None,
-        idle: bool = True,
-    ) -> Self:
-        # No parameter of these networks is idle.
-        return cls(architecture, arguments, widths=widths, kept_tokens=kept_tokens)
 
     @classmethod
     def complete(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -71,28 +71,6 @@ class Network(nn.Module, abc.ABC):
         self.kept_channels: dict[str, Tensor] = {}
         self.candidate = Candidate()
         self.card: dict[str, Any] = {}
-
-    @classmethod
-    @abc.abstractmethod
-    def from_official(
-        cls,
-        architecture: str,
-        arguments: Mapping[str, Any],
-        *,
-        widths: Mapping[str, int] | None = None,
-        kept_tokens: Mapping[str, int] | None = None,
-        idle: bool = True,
-    ) -> Self:
-        """Network from official constructor arguments, untrained.
-
-        Args:
-            architecture: one of `official.ARCHITECTURES`.
-            arguments: of the official class.
-            widths: channels of groups that are built smaller.
-            kept_tokens: tokens of blocks that process fewer.
-            idle: whether to build the parameters that are in the official state dict and never
-                act; compressed networks go without.
-        """
 
     @functools.cached_property
     def declaration(self) -> Declaration:

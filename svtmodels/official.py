@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from ..spaces.errors import unknown_name
 from .network import Network
@@ -20,7 +20,24 @@ from .sdt_v3_large import ESpikeFormerLarge
 from .spikformer import Spikformer
 from .spikformer_layers import VARIANTS as SPIKFORMER_VARIANTS
 
-ARCHITECTURES: Mapping[str, type[Network]] = {
+
+class Constructor(Protocol):
+    """How every network is built; the arguments are those of `build_official`."""
+
+    def __call__(
+        self,
+        architecture: str,
+        arguments: Mapping[str, Any],
+        *,
+        widths: Mapping[str, int] | None,
+        kept_tokens: Mapping[str, int] | None,
+        idle: bool,
+    ) -> Network:
+        """Untrained network."""
+        ...
+
+
+ARCHITECTURES: Mapping[str, Constructor] = {
     **dict.fromkeys(SPIKFORMER_VARIANTS, Spikformer),
     **dict.fromkeys(QKFORMER_VARIANTS, QKFormer),
     SDT_V1: SpikeDrivenTransformer,
@@ -51,9 +68,9 @@ def build_official(
     Raises:
         BadInput: unknown architecture or argument, or arguments that do not fit together.
     """
-    kind = ARCHITECTURES.get(architecture)
-    if kind is None:
+    construct = ARCHITECTURES.get(architecture)
+    if construct is None:
         raise unknown_name("architecture", architecture, ARCHITECTURES)
-    return kind.from_official(
+    return construct(
         architecture, constructor_args, widths=widths, kept_tokens=kept_tokens, idle=idle
     )

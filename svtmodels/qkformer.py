@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import Any
 
 from torch import Tensor, nn
 from typing_extensions import override
@@ -85,19 +85,6 @@ class QKFormer(Network):
             blocks = (self._block(stage, name) for name in stage.blocks)
             self.add_module(stage.name, nn.ModuleList(blocks))
         self.head = Pointwise(settings["embed_dims"], settings["num_classes"], bias=True)
-
-    @classmethod
-    @override
-    def from_official(
-        cls,
-        architecture: str,
-        arguments: Mapping[str, Any],
-        *,
-        widths: Mapping[str, int] | None = None,
-        kept_tokens: Mapping[str, int] | None = None,
-        idle: bool = True,
-    ) -> Self:
-        return cls(architecture, arguments, widths=widths, kept_tokens=kept_tokens, idle=idle)
 
     @override
     def features(self, x: Tensor) -> Tensor:

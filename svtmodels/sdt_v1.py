@@ -7,7 +7,7 @@ classifier too. Keys and quirks: architectures 2.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import Any
 
 from torch import Tensor, nn
 from typing_extensions import override
@@ -109,19 +109,6 @@ class SpikeDrivenTransformer(Network):
         )
         self.head_lif = neuron()
         self.head = Pointwise(self.dim, settings["num_classes"], bias=True)
-
-    @classmethod
-    @override
-    def from_official(
-        cls,
-        architecture: str,
-        arguments: Mapping[str, Any],
-        *,
-        widths: Mapping[str, int] | None = None,
-        kept_tokens: Mapping[str, int] | None = None,
-        idle: bool = True,
-    ) -> Self:
-        return cls(architecture, arguments, widths=widths, kept_tokens=kept_tokens, idle=idle)
 
     @override
     def features(self, x: Tensor) -> Tensor:

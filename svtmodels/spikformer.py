@@ -6,7 +6,7 @@ Residual streams hold sums of spikes (SEW). Keys and quirks: architectures 1.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -81,19 +81,6 @@ class Spikformer(Network):
             self._block(f"block.{i}", idle=idle) for i in range(settings["depths"])
         )
         self.head = Pointwise(self.dim, settings["num_classes"], bias=True)
-
-    @classmethod
-    @override
-    def from_official(
-        cls,
-        architecture: str,
-        arguments: Mapping[str, Any],
-        *,
-        widths: Mapping[str, int] | None = None,
-        kept_tokens: Mapping[str, int] | None = None,
-        idle: bool = True,
-    ) -> Self:
-        return cls(architecture, arguments, widths=widths, kept_tokens=kept_tokens, idle=idle)
 
     @override
     def features(self, x: Tensor) -> Tensor:
