@@ -6,6 +6,7 @@ neurons of the calibration images; the mean over layers is the gate's measure (A
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -94,18 +95,20 @@ def mean_drift(drifts: Mapping[str, float]) -> float:
     return sum(drifts.values()) / max(len(drifts), 1)
 
 
-class _Recorder:
+class _Recorder(abc.ABC):
     """Sees the input currents [T, B, P, C] of every neuron layer of one batch."""
 
     def __init__(self, network: Network) -> None:
         self.network = network
         self.start = 0
 
+    @abc.abstractmethod
     def layer(self, layer: NeuronLayer, neuron: Neuron, currents: Tensor) -> None:
-        raise NotImplementedError
+        """Take in what enters a layer."""
 
+    @abc.abstractmethod
     def selected(self, site: str, kept: Tensor) -> None:
-        """Token indices [B, k] that a block processes."""
+        """Take in the token indices [B, k] that a block processes."""
 
 
 class _Sampler(_Recorder):
@@ -130,6 +133,9 @@ class _Sampler(_Recorder):
         picked = currents[:, image[here] - self.start, position[here], channel[here]]
         potential = neuron.potential(picked)
         self._potentials.setdefault(layer.name, []).append(potential)
+
+    def selected(self, site: str, kept: Tensor) -> None:
+        raise AssertionError(f"the trained network selects no tokens, but {site} did")
 
     def traces(self) -> Traces:
         return {
