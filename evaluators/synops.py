@@ -129,7 +129,7 @@ def _over_images(spikes: Tensor) -> Tensor:
     """Sum of [T, B, ...] over steps and images, in float64.
 
     The float32 sums of so few small integers are exact, and over the outermost axes they run at
-    memory speed; converting first took a fifth of an evaluation.
+    memory speed.
     """
     return spikes.flatten(0, 1).sum(0).double()
 

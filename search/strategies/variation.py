@@ -23,8 +23,7 @@ class LocalVariation:
 
     Levels are ordered, and the next bit-width or keep ratio is nearly as good or as bad as this
     one, so children step to neighbouring levels, more often down (smaller) than up. Optuna's own
-    mutation draws an axis anew: on the digits network, two of seven such draws are a bit-width
-    that ruins a layer.
+    mutation draws an axis anew, which may be 2 bits where 6 were needed.
 
     Args:
         seed: of this one child.
