@@ -58,7 +58,7 @@ def neuron_backend() -> str:
 
 def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     pointer, count, real = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
-    for suffix in ("f32", "f64"):
+    for suffix in ("f32", "f64", "bf16"):
         forward = getattr(library, f"lif_forward_{suffix}")
         forward.argtypes = [pointer, pointer, count, count, count, real, real]
         forward.restype = None

@@ -12,7 +12,7 @@ from torch import Tensor
 from .kernels import lif_kernel
 
 SURROGATE_ALPHA = 4.0
-_SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
+_SUFFIX = {torch.float32: "f32", torch.float64: "f64", torch.bfloat16: "bf16"}
 
 
 class Neuron(Protocol):
