@@ -12,6 +12,12 @@ from numpy.typing import NDArray
 
 from ...spaces.errors import BadInput
 
+Pixels = NDArray[np.uint8 | np.uint16]
+"""Images uint8 [N, C, H, W], or counts of events, uint8 or uint16 [N, T, 2, H, W]."""
+
+_EVENT_AXES = 5
+_POLARITIES = 2
+
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
@@ -19,6 +25,7 @@ class ImageData:
 
     Attributes:
         images: uint8 [N, C, H, W], C in {1, 3}; N may be 0 (a split that was not asked for).
+            Event data: uint8 or uint16 counts [N, T, 2, H, W].
         labels: int64 [N], each the number of a class.
         classes: names of all classes, whether or not an image shows them.
         name: where the images come from, for reports; no part of the digest.
@@ -27,15 +34,18 @@ class ImageData:
         BadInput: a wrong dtype or shape, or a label without a class.
     """
 
-    images: NDArray[np.uint8]
+    images: Pixels
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
     name: str
 
     def __post_init__(self) -> None:
-        if self.images.dtype != np.uint8 or self.images.ndim != 4:
+        if not (_are_events(self.images) or _are_images(self.images)):
             got = f"{self.images.dtype} {self.images.shape}"
-            raise BadInput(f"{self.name}: images are {got}; give uint8 [N, C, H, W].")
+            raise BadInput(
+                f"{self.name}: images are {got}; give uint8 [N, C, H, W], or counts of events, "
+                "uint8 or uint16 [N, T, 2, H, W]."
+            )
         if self.labels.dtype != np.int64 or self.labels.shape != self.images.shape[:1]:
             got = f"{self.labels.dtype} {self.labels.shape}"
             raise BadInput(f"{self.name}: labels are {got}; give int64 [{len(self.images)}].")
@@ -49,11 +59,17 @@ class ImageData:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def of_events(self) -> bool:
+        """Whether these are frames of events."""
+        return self.images.ndim == _EVENT_AXES
+
     @cached_property
     def digest(self) -> str:
         """Content key: sha256 hex over shape, pixels and labels; the same on every machine."""
         content = hashlib.sha256(repr(tuple(map(int, self.images.shape))).encode())
-        content.update(np.ascontiguousarray(self.images).data)
+        stored = self.images.astype(self.images.dtype.newbyteorder("<"), copy=False)
+        content.update(np.ascontiguousarray(stored).data)
         content.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
         return content.hexdigest()
 
@@ -68,6 +84,16 @@ class ImageData:
             hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
             for image in self.images
         ]
+
+
+def _are_images(images: np.ndarray) -> bool:
+    return images.ndim == 4 and images.dtype == np.uint8
+
+
+def _are_events(images: np.ndarray) -> bool:
+    if images.ndim != _EVENT_AXES or images.shape[2] != _POLARITIES:
+        return False
+    return images.dtype in (np.uint8, np.uint16)
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pyarrow.fs import FileType
 
 from ...spaces.errors import BadInput, CorruptFile
+from .location import Location
 
 _IMAGE_NAMES = ("img", "image", "images", "jpg", "png")
 _LABEL_NAMES = ("label", "labels", "fine_label", "target", "class", "cls")
@@ -26,21 +30,21 @@ class Shard:
     """One Parquet file.
 
     Attributes:
-        path: the file.
+        location: the file.
         image_column: column or nested field with the encoded images.
         label_column: column with the labels.
-        group_rows: number of rows of each row group.
         classes: class names from the file's metadata, None where it has none.
+        metadata: the file's footer, so that reading on needs not read it again.
     """
 
-    path: Path
+    location: Location
     image_column: str
     label_column: str
-    group_rows: tuple[int, ...]
     classes: tuple[str, ...] | None
+    metadata: pq.FileMetaData
 
     @classmethod
-    def open(cls, path: Path, image_column: str | None, label_column: str | None) -> Shard:
+    def open(cls, path: Location, image_column: str | None, label_column: str | None) -> Shard:
         """Shard from the file's footer; a column that is not named is looked for.
 
         Raises:
@@ -48,8 +52,7 @@ class Shard:
             BadInput: a column is missing or has a type that cannot be used.
         """
         with parquet_file(path) as file:
-            schema = file.schema_arrow
-            groups = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+            schema, metadata = file.schema_arrow, file.metadata
         label = _column(path, schema, "label", label_column, _LABEL_NAMES)
         if not pa.types.is_integer(schema.field(label).type):
             raise _wrong_type(path, schema, label, "integers")
@@ -58,9 +61,32 @@ class Shard:
             path,
             _bytes_field(path, schema, image),
             label,
-            tuple(groups),
             _class_names(path, schema, label),
+            metadata,
         )
+
+    def __len__(self) -> int:
+        return self.metadata.num_rows
+
+    def group_ends(self) -> NDArray[np.int64]:
+        """One past the last row of every row group, int64 [row groups]."""
+        groups = range(self.metadata.num_row_groups)
+        rows = [self.metadata.row_group(group).num_rows for group in groups]
+        return np.cumsum(np.array(rows, np.int64))
+
+    def fingerprint(self) -> list[str | int]:
+        """Tell this state of this file from others without reading its images.
+
+        Footer and size say what was written where, the time of change says that it was written
+        anew, and the path tells apart two files that agree in all of that. A hash of the whole
+        content would mean to read all of ImageNet before the first image.
+        """
+        info = self.location.info()
+        footer = pa.BufferOutputStream()
+        self.metadata.write_metadata_file(footer)
+        digest = hashlib.sha256(footer.getvalue()).hexdigest()
+        changed = info.mtime_ns if info.mtime_ns is not None else -1
+        return [self.location.identity, info.size, changed, digest, self.image_column]
 
     def labels(self) -> NDArray[np.int64]:
         """All labels, int64 [rows].
@@ -68,11 +94,11 @@ class Shard:
         Raises:
             CorruptFile: a label is null, negative, or has no class.
         """
-        with parquet_file(self.path) as file:
+        with parquet_file(self.location, self.metadata) as file:
             column = file.read(columns=[self.label_column]).column(0).combine_chunks()
         if column.null_count:
             row = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
-            raise CorruptFile(f"{self.path}, row {row}: the label is null; label every image.")
+            raise CorruptFile(f"{self.location}, row {row}: the label is null; label every image.")
         labels = column.to_numpy().astype(np.int64)
         highest = len(self.classes) if self.classes else np.iinfo(np.int64).max
         wrong = np.flatnonzero((labels < 0) | (labels >= highest))
@@ -80,70 +106,91 @@ class Shard:
             row = int(wrong[0])
             allowed = f"0..{highest - 1}" if self.classes else "0 and up"
             raise CorruptFile(
-                f"{self.path}, row {row}: label {labels[row]}; allowed: {allowed}. "
+                f"{self.location}, row {row}: label {labels[row]}; allowed: {allowed}. "
                 "A split whose labels are withheld cannot be used."
             )
         return labels
 
-    def encoded(self, rows: NDArray[np.int64]) -> Iterator[tuple[int, bytes | None]]:
-        """Read the images in these rows, ascending: (number within the file, bytes or None).
+    def encoded(self, rows: NDArray[np.int64]) -> Iterator[tuple[int, bytes]]:
+        """Read the images in these rows, ascending: (number within the file, bytes).
 
         Only row groups that hold one of the rows are read, one at a time.
+
+        Raises:
+            CorruptFile: a row group cannot be read, or an image is null.
         """
-        ends = np.cumsum(self.group_rows)
+        ends = self.group_ends()
+        starts = np.concatenate([[0], ends[:-1]])
         groups = np.searchsorted(ends, rows, side="right")
-        with parquet_file(self.path) as file:
+        with parquet_file(self.location, self.metadata) as file:
             for group in np.unique(groups):
                 wanted = rows[groups == group]
-                local = pa.array(wanted - (ends[group] - self.group_rows[group]))
+                local = pa.array(wanted - starts[group])
                 table = file.read_row_group(int(group), columns=[self.image_column])
                 column = table.flatten().column(0).take(local)
                 for row, cell in zip(wanted, column, strict=True):
-                    yield int(row), cell.as_py()
+                    data = cell.as_py()
+                    if data is None:
+                        where = f"{self.location}, row {row}"
+                        raise CorruptFile(
+                            f"{where}: the image is null; store its bytes in the file."
+                        )
+                    yield int(row), data
 
 
 @contextmanager
-def parquet_file(path: Path) -> Iterator[pq.ParquetFile]:
+def parquet_file(
+    path: Location, metadata: pq.FileMetaData | None = None
+) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file; what goes wrong in reading it is a CorruptFile that names it."""
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(
+            path.path,
+            metadata=metadata,
+            filesystem=path.filesystem,
+            page_checksum_verification=True,
+        ) as file:
             yield file
     except (pa.ArrowException, OSError) as error:
+        remedy = "copy it again" if path.local else "check the connection, or copy it again"
         raise CorruptFile(
-            f"{path}: not a readable Parquet file ({error}); it may be truncated: copy it again."
+            f"{path}: not a readable Parquet file ({error}); it may be truncated: {remedy}."
         ) from error
 
 
-def find_files(path: Path) -> list[Path]:
+def find_files(path: Location) -> list[Location]:
     """List the files that a path means: itself, or the shards of a folder or pattern, by name.
 
     Raises:
         BadInput: nothing there, or the shards of several splits, which must not be mixed.
     """
-    if path.is_file():
+    kind, pure = path.info().type, PurePosixPath(path.path)
+    if kind == FileType.File:
         return [path]
-    folder, pattern = (path, "*.parquet") if path.is_dir() else (path.parent, path.name)
-    if pattern == path.name and "*" not in pattern:
+    is_folder = kind == FileType.Directory
+    folder, pattern = (pure, "*.parquet") if is_folder else (pure.parent, pure.name)
+    if pattern == pure.name and "*" not in pattern:
         raise BadInput(f"{path}: no such file or folder; give a Parquet file or its folder.")
-    files = sorted(file for file in folder.glob(pattern) if file.name[0] not in "._")
+    listed = [(PurePosixPath(file.path).name, file) for file in path.at(str(folder)).files()]
+    files = [f for name, f in listed if fnmatchcase(name, pattern) and name[0] not in "._"]
     if not files:
         raise BadInput(f"{path}: holds no .parquet file; give a Parquet file or its folder.")
     splits = sorted({_split_name(file) for file in files})
     if len(splits) > 1 and all(splits):
         raise BadInput(
             f"{path}: holds the shards of several splits ({', '.join(splits)}); "
-            f"name one of them, e.g. {folder / splits[0]}-*.parquet."
+            f"name one of them, e.g. {path.at(str(folder / splits[0]))}-*.parquet."
         )
     return files
 
 
-def _split_name(file: Path) -> str:
+def _split_name(file: Location) -> str:
     match = _SPLIT_OF_SHARD.fullmatch(file.stem)
     return match[1] if match else ""
 
 
 def _column(
-    path: Path, schema: pa.Schema, what: str, asked: str | None, usual: Sequence[str]
+    path: Location, schema: pa.Schema, what: str, asked: str | None, usual: Sequence[str]
 ) -> str:
     names = [asked] if asked else usual
     for name in names:
@@ -154,7 +201,7 @@ def _column(
     raise BadInput(f"{path}: {missing}; its columns are {columns}. Pass {what}_column.")
 
 
-def _bytes_field(path: Path, schema: pa.Schema, column: str) -> str:
+def _bytes_field(path: Location, schema: pa.Schema, column: str) -> str:
     kind = schema.field(column).type
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
         column, kind = f"{column}.bytes", kind.field("bytes").type
@@ -163,12 +210,12 @@ def _bytes_field(path: Path, schema: pa.Schema, column: str) -> str:
     raise _wrong_type(path, schema, column, "encoded images: binary, or struct {bytes, path}")
 
 
-def _wrong_type(path: Path, schema: pa.Schema, column: str, wanted: str) -> BadInput:
+def _wrong_type(path: Location, schema: pa.Schema, column: str, wanted: str) -> BadInput:
     kind = schema.field(column.partition(".")[0]).type
     return BadInput(f"{path}: column {column!r} is {kind}; it must hold {wanted}.")
 
 
-def _class_names(path: Path, schema: pa.Schema, label: str) -> tuple[str, ...] | None:
+def _class_names(path: Location, schema: pa.Schema, label: str) -> tuple[str, ...] | None:
     """Class names where Hugging Face's `datasets` writes them."""
     stored = (schema.metadata or {}).get(b"huggingface")
     if stored is None:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from ...spaces.errors import BadInput, RunFailed, SpikefrontError
-from . import evaluate, inspect, networks, report, resume, search, train, verify
+from . import data, evaluate, inspect, networks, report, resume, search, train, verify
 from .verb import Verb
 
 VERBS: tuple[Verb, ...] = (
@@ -21,6 +21,7 @@ VERBS: tuple[Verb, ...] = (
     verify.VERB,
     inspect.VERB,
     networks.VERB,
+    data.VERB,
     report.VERB,
 )
 INTERRUPTED = 130
