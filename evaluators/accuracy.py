@@ -21,7 +21,7 @@ def correct(
 ) -> Tensor:
     """Whether each image is classified correctly: bool [N]."""
     parts = [
-        network(images).argmax(1) == labels
+        network(images.to(network.device)).argmax(1).cpu() == labels
         for images, labels in batches(data, preprocessing, batch_size)
     ]
     return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.bool)

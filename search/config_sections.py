@@ -25,6 +25,7 @@ from pydantic import (
 from ..spaces.errors import unknown_name
 from ..spaces.site import UNTOUCHED_BITS, SiteKind
 from ..spaces.space import DEFAULT_LEVELS, Granularity
+from .tracking.settings import TrackingSettings
 
 Objective = Literal["accuracy", "bytes", "energy_mj", "synops", "macs"]
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
@@ -251,3 +252,10 @@ class TrackingSection(Section):
     uri: Text | None = Field(default=None, description="the URI of a tracking server, or null")
     experiment: Text = Field(default="spikefront", description=_NAME)
     registered_model: Text | None = Field(default=None, description=f"{_NAME}, or null")
+
+    @property
+    def settings(self) -> TrackingSettings:
+        """What a tracker takes."""
+        return TrackingSettings(
+            self.uri, self.experiment, self.registered_model, enabled=self.enabled
+        )

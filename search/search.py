@@ -27,7 +27,7 @@ from .report.build import build_report
 from .results import front_record, miss_record, nearest_misses, write_evaluations
 from .run_folder import RunFolder, write_json, write_text
 from .strategies import STRATEGIES, Strategy, build_strategy
-from .tracking.settings import TrackingSettings, tracking_uri
+from .tracking.settings import tracking_uri
 from .tracking.tracker import Tracker
 
 _MAXIMISED = frozenset({"accuracy"})
@@ -145,7 +145,7 @@ class Search:
         if not self._resumed:
             self.folder.require_free()
         if self.config.tracking.enabled:
-            tracking_uri(self._tracking_settings(), self.folder.path)
+            tracking_uri(self.config.tracking.settings, self.folder.path)
 
     def _search(
         self,
@@ -213,17 +213,8 @@ class Search:
             self.folder.ledger, {"name": config.name, "fingerprints": fingerprints}
         )
 
-    def _tracking_settings(self) -> TrackingSettings:
-        given = self.config.tracking
-        return TrackingSettings(
-            uri=given.uri,
-            experiment=given.experiment,
-            registered_model=given.registered_model,
-            enabled=given.enabled,
-        )
-
     def _tracker(self, ledger: Ledger) -> Tracker:
-        tracker = Tracker(self._tracking_settings(), self.folder.path)
+        tracker = Tracker(self.config.tracking.settings, self.folder.path)
         earlier = [e["run"] for e in ledger.replayed if e.get("what") == _NOTE]
         if earlier:
             tracker.resume(earlier[-1])

@@ -32,8 +32,19 @@ _PICKLED = frozenset({".pth", ".pt", ".tar"})
 _LISTED = 8
 
 
-def save_checkpoint(network: Network, path: Path | str, card: Mapping[str, Any]) -> None:
+def save_checkpoint(
+    network: Network,
+    path: Path | str,
+    card: Mapping[str, Any],
+    dtype: torch.dtype = torch.float32,
+) -> None:
     """Write weights and card of a trained network as one file, whole or not at all.
+
+    Args:
+        network: an uncompressed one.
+        path: `.safetensors`.
+        card: JSON-ready facts beside architecture and arguments.
+        dtype: of the stored weights; whole numbers stay what they are.
 
     Raises:
         BadInput: the network is a compressed one.
@@ -48,7 +59,10 @@ def save_checkpoint(network: Network, path: Path | str, card: Mapping[str, Any])
         "arguments": network.arguments,
         **card,
     }
-    tensors = {name: t.detach().contiguous() for name, t in network.state_dict().items()}
+    tensors = {
+        name: (t.to(dtype) if t.is_floating_point() else t).cpu().contiguous()
+        for name, t in network.state_dict().items()
+    }
     temporary = path.with_name(path.name + ".tmp")
     save_file(tensors, temporary, {CARD_KEY: json.dumps(full, sort_keys=True)})
     temporary.replace(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -117,6 +118,12 @@ class Network(nn.Module, abc.ABC):
     def per_step(self, x: Tensor) -> Tensor:
         """Logits of every step, [B, T, K]."""
         return self.classifier(self.features(x)).transpose(0, 1)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie."""
+        # A quantised network has buffers only.
+        return next(chain(self.parameters(), self.buffers())).device
 
     @property
     def sites(self) -> tuple[Site, ...]:

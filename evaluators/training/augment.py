@@ -9,14 +9,18 @@ from torch import Tensor
 def augment(images: Tensor, padding: int, flip: bool, generator: torch.Generator) -> Tensor:
     """Each image cropped at random from its padded self, and mirrored half of the time.
 
+    All frames of one recording move alike.
+
     The padding of a channel is its darkest value in the batch: black, also after normalisation.
 
     Args:
-        images: float [B, C, H, W].
+        images: float [B, C, H, W], or frames of events [B, T, 2, H, W].
         padding: pixels on each side; 0 leaves the crop out.
         flip: whether to mirror.
         generator: source of randomness.
     """
+    shape = images.shape
+    images = images.flatten(1, -3)
     batch, _, height, width = images.shape
     if padding:
         sides = slice(padding, padding + height), slice(padding, padding + width)
@@ -32,4 +36,4 @@ def augment(images: Tensor, padding: int, flip: bool, generator: torch.Generator
     if flip:
         mirrored = torch.rand(batch, generator=generator) < 0.5
         images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
-    return images
+    return images.view(shape)

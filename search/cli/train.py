@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from ...evaluators.training.job import TrainingJob
-from ...evaluators.training.loop import Progress
+from ...evaluators.training.run import Progress
+from ...spaces.errors import BadInput
+from ..config_errors import explain
+from ..config_sections import TrackingSection
 from ..config_yaml import parse_mapping, read_text
+from ..tracking import Tracker
 from .verb import Result, Verb
+
+_STOPPED = "KILLED"
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,8 +31,17 @@ def _run(options: argparse.Namespace) -> Result:
     values = parse_mapping(read_text(Path(options.config)), options.config)
     if options.output is not None:
         values["output"] = options.output
+    # Without a `tracking` section nothing is tracked: a training is no search.
+    section = values.pop("tracking", {"enabled": False})
     job = TrainingJob.from_dict(values)
-    card = job.run(lambda progress: _report(progress, job.recipe.epochs))
+    tracker = _tracker(section, job)
+    tracker.start(job.output.stem, values, {"spikefront.kind": "training"})
+    try:
+        card = job.run(lambda progress: _report(progress, job, tracker), _note)
+        tracker.progress(job.recipe.epochs, {"accuracy_test": card["accuracy_test"]})
+        tracker.close("FINISHED")
+    finally:
+        tracker.close(_STOPPED)
     text = (
         f"{job.output}: {card['accuracy_test']:.2%} on {card['n_test']} test images "
         f"({card['accuracy_search']:.2%} on the search split)."
@@ -30,13 +49,34 @@ def _run(options: argparse.Namespace) -> Result:
     return Result(text, {"checkpoint": str(job.output), **card})
 
 
-def _report(progress: Progress, epochs: int) -> None:
-    print(
-        f"epoch {progress.epoch}/{epochs}: loss {progress.loss:.4f}, "
-        f"accuracy {progress.accuracy:.2%}, {progress.seconds:.1f} s",
-        file=sys.stderr,
-        flush=True,
+def _tracker(section: Any, job: TrainingJob) -> Tracker:
+    if not isinstance(section, Mapping):
+        raise BadInput(f"tracking is {section!r}; give a mapping, e.g. {{uri: null}}.")
+    try:
+        settings = TrackingSection.model_validate(dict(section)).settings
+    except ValidationError as error:
+        raise explain(error, TrackingSection, section, "tracking") from None
+    if settings.enabled:
+        job.output.parent.mkdir(parents=True, exist_ok=True)
+    return Tracker(settings, job.output.parent)
+
+
+def _report(progress: Progress, job: TrainingJob, tracker: Tracker) -> None:
+    metrics: Mapping[str, float | None] = {
+        "loss": progress.loss,
+        "learning_rate": progress.learning_rate,
+        "accuracy_search": progress.accuracy,
+        "seconds": progress.seconds,
+    }
+    tracker.progress(progress.epoch, metrics)
+    _note(
+        f"epoch {progress.epoch}/{job.recipe.epochs}: loss {progress.loss:.4f}, "
+        f"accuracy {progress.accuracy:.2%}, {progress.seconds:.1f} s"
     )
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 VERB = Verb("train", "train a network on images that searches do not use", _arguments, _run)

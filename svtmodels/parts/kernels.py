@@ -19,6 +19,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import torch
+from spikingjelly.activation_based import functional
+
 _LOG = logging.getLogger(__name__)
 _SOURCE = Path(__file__).with_name("lif.c")
 # -ffp-contract=off keeps every rounding of the plain torch twin.
@@ -51,8 +54,15 @@ def lif_kernel() -> ctypes.CDLL | None:
         return None
 
 
-def neuron_backend() -> str:
-    """Which neuron implementation runs on the CPU: ``compiled`` or ``torch``."""
+def neuron_backend(device: str = "cpu") -> str:
+    """Which neuron implementation runs: ``compiled``, ``torch``, or spikingjelly's on a GPU.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+    """
+    if device != "cpu":
+        chosen = functional.neuron_implementation("lif", torch.device(device))
+        return f"spikingjelly, {chosen['implementation']}"
     return "torch" if lif_kernel() is None else "compiled"
 
 

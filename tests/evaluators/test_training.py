@@ -150,7 +150,7 @@ def test_wrong_configs_say_what_to_do(change: dict[Any, Any], message: str) -> N
 
 def test_defaults_of_a_config() -> None:
     job = TrainingJob.from_dict({"network": NETWORK, "output": "x.safetensors"})
-    assert (job.data, job.preprocessing, job.seed) == ({"name": "digits"}, "measure", 0)
+    assert (job.data, job.preprocessing, job.seed) == ({"name": "digits"}, None, 0)
     assert job.recipe == Recipe()
     assert job.output == Path("x.safetensors")
 

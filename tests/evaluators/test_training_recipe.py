@@ -45,6 +45,12 @@ def test_whole_numbers_may_stand_for_fractions() -> None:
         ({"final_learning_rate": -1e-5}, "recipe.final_learning_rate is -1e-05; give 0 or more"),
         ({"label_smoothing": 1.0}, "recipe.label_smoothing is 1.0; give 0 <= x < 1"),
         ({"label_smoothing": -0.1}, "recipe.label_smoothing is -0.1"),
+        ({"averaging": 1.0}, "recipe.averaging is 1.0; give 0 <= x < 1"),
+        ({"mixup": -1.0}, "recipe.mixup is -1.0; give 0 or more"),
+        ({"policy_magnitude": 11}, "recipe.policy_magnitude is 11.0; give 0 to 10"),
+        ({"precision": "float16"}, "unknown recipe.precision 'float16'"),
+        ({"loss": "tett"}, "unknown recipe.loss 'tett'. Did you mean 'tet'?"),
+        ({"loss": 1}, "recipe.loss is 1; give str"),
     ],
 )
 def test_wrong_fields_are_refused(field: dict[Any, Any], message: str) -> None:
@@ -83,3 +89,10 @@ def test_without_warm_up_it_starts_at_the_peak() -> None:
 def test_a_training_shorter_than_its_warm_up_only_rises() -> None:
     recipe = Recipe(epochs=2, warmup_epochs=4.0, learning_rate=1.0)
     assert [recipe.learning_rate_at(e) for e in (0, 1, 2)] == [0.0, 0.25, 0.5]
+
+
+def test_images_are_mixed_until_an_epoch() -> None:
+    assert not Recipe().mixes_in(0)
+    assert Recipe(mixup=0.5).mixes_in(10_000)
+    mixed = [Recipe(mixup=0.5, mixup_epochs=2).mixes_in(epoch) for epoch in range(4)]
+    assert mixed == [True, True, False, False]

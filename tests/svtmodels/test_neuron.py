@@ -190,3 +190,24 @@ def _gradient(run, x: Tensor, weight: Tensor) -> Tensor:
     (run(leaf) * weight).sum().backward()
     assert leaf.grad is not None
     return leaf.grad
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+@each_constant
+def test_bfloat16_is_read_and_written_and_never_computed_in(tau, theta):
+    # Runs of 64 neurons and a rest, and a membrane whose small steps 8 bits would swallow.
+    x = _currents(9, 131, dtype=torch.bfloat16)
+    weight = _currents(9, 131, dtype=torch.bfloat16, seed=1)
+    expected = _gradient(LIF(tau, theta), x.float(), weight.float())
+    got = _gradient(LIF(tau, theta), x, weight)
+    assert torch.equal(LIF(tau, theta)(x), LIF(tau, theta)(x.float()).bfloat16())
+    # The gradient is that of float, rounded once: to nearest, ties to even, as torch rounds.
+    assert torch.equal(got, expected.bfloat16())
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_nan_stays_nan_in_bfloat16():
+    x = torch.zeros(2, 3, dtype=torch.bfloat16, requires_grad=True)
+    LIF()(x).backward(torch.full((2, 3), torch.nan, dtype=torch.bfloat16))
+    assert x.grad is not None
+    assert x.grad.isnan().all()
