@@ -14,7 +14,7 @@ export GOMP_SPINCOUNT ?= 0
 export MALLOC_MMAP_MAX_ ?= 0
 export MALLOC_TRIM_THRESHOLD_ ?= 8589934592
 
-.PHONY: demo test test-all check format clean
+.PHONY: demo test test-all check format bench-networks clean
 
 demo: $(VENV)/installed
 	rm -rf runs/demo
@@ -31,6 +31,9 @@ check: $(VENV)/installed .types/spikefront
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/python -m pytest tests/test_layering.py
+
+bench-networks: $(VENV)/installed
+	$(BIN)/python -m benchmarks.networks
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,23 @@
+"""The README shows the figures of the committed record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_table_of_networks_is_the_record() -> None:
+    record = json.loads((ROOT / "benchmarks" / "results" / "networks.json").read_text())
+    shown = (ROOT / "README.md").read_text()
+    for row in record["rows"]:
+        cells = [row["network"], f"{row['parameters'] / 1e6:.2f} M", row["T"], row["pixels"]]
+        cells.append(f"{row['images_per_second']:.1f}")
+        if "times_faster" in row:
+            low, high = row["times_faster_quartiles"]
+            cells.append(f"{row['spikingjelly_images_per_second']:.1f}")
+            cells.append(f"{row['times_faster']:.2f} [{low:.2f}, {high:.2f}]")
+        else:
+            cells += ["-", "-"]
+        assert f"| {' | '.join(map(str, cells))} |" in shown
