@@ -17,10 +17,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..spaces.errors import unknown_name
 from ..svtmodels.costs import parent_bytes
 from ..svtmodels.network import Network
 from ..svtmodels.official import build_official
-from .accuracy import correct
+from ..svtmodels.surgery.moments import Moments, collect_moments
+from .accuracy import batches, correct
+from .builder import CandidateBuilder
 from .data.dataset import ImageData
 from .data.preprocessing import Preprocessing
 from .data.splits import Splits
@@ -28,7 +31,10 @@ from .drift import Traces, collect_traces
 from .energy import energy_preset
 from .evaluator import EvaluationSettings, Evaluator
 
-CODE_VERSION = 1
+SECOND_ORDER, MAGNITUDE = "second-order", "magnitude"
+SURGERIES = (SECOND_ORDER, MAGNITUDE)
+
+CODE_VERSION = 2
 """Raised whenever the same candidate may evaluate differently than before."""
 
 
@@ -44,6 +50,7 @@ class Blueprint:
         search: images that candidates are judged on, shuffled once.
         test: images for front members.
         preprocessing: from pixels to input.
+        moments: of what enters its synapses; empty where surgery goes by magnitude.
         traces: membrane potentials of the trained network.
         search_correct: whether the trained network is right, bool per search image.
         test_correct: the same per test image.
@@ -57,6 +64,7 @@ class Blueprint:
     search: ImageData
     test: ImageData
     preprocessing: Preprocessing
+    moments: Mapping[str, Moments]
     traces: Traces
     search_correct: NDArray[np.bool_]
     test_correct: NDArray[np.bool_]
@@ -74,9 +82,11 @@ class Blueprint:
         """Measure the trained network once: its traces and its answers.
 
         Raises:
-            BadInput: unknown energy preset.
+            BadInput: unknown energy preset or surgery.
         """
         energy_preset(settings.energy_preset)
+        if settings.surgery not in SURGERIES:
+            raise unknown_name("surgery", settings.surgery, SURGERIES)
         calibration = splits.calibration.take(
             range(min(settings.gate_images, len(splits.calibration)))
         )
@@ -93,6 +103,7 @@ class Blueprint:
             search=search,
             test=splits.test,
             preprocessing=preprocessing,
+            moments=_moments(network, splits.calibration, preprocessing, settings, seed),
             traces=collect_traces(network, inputs, batch, seed),
             search_correct=correct(network, search, preprocessing, batch).numpy(),
             test_correct=correct(network, splits.test, preprocessing, batch).numpy(),
@@ -103,7 +114,7 @@ class Blueprint:
         """Evaluator over these arrays."""
         torch.set_num_threads(1)
         return Evaluator(
-            network=self.network(),
+            builder=self.builder(),
             calibration=self.calibration,
             search=self.search,
             test=self.test,
@@ -113,6 +124,13 @@ class Blueprint:
             test_correct=self.test_correct,
             settings=self.settings,
         )
+
+    def builder(self) -> CandidateBuilder:
+        """Builder of candidates of the trained network."""
+        count = self.settings.recovery_images
+        images = self.calibration.images[:count]
+        inputs = self.preprocessing.apply(images) if len(images) else None
+        return CandidateBuilder(self.network(), self.moments, inputs)
 
     def network(self) -> Network:
         """The trained network over these arrays, in eval mode."""
@@ -171,6 +189,19 @@ class Blueprint:
             ],
             **measures,
         }
+
+
+def _moments(
+    network: Network,
+    calibration: ImageData,
+    preprocessing: Preprocessing,
+    settings: EvaluationSettings,
+    seed: int,
+) -> dict[str, Moments]:
+    if settings.surgery == MAGNITUDE:
+        return {}
+    inputs = (images for images, _ in batches(calibration, preprocessing, settings.batch_size))
+    return collect_moments(network, inputs, len(calibration), seed)
 
 
 def _digest(value: Any) -> str:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from ..spaces.candidate import Candidate
 from ..svtmodels.costs import Costs, parent_bytes, static_costs
 from ..svtmodels.network import Network
-from ..svtmodels.surgery.compress import compress
 from .accuracy import BATCH_SIZE, batches
+from .builder import CandidateBuilder
 from .data.dataset import ImageData
 from .data.preprocessing import Preprocessing
 from .drift import Traces, layer_drifts, mean_drift
@@ -39,6 +39,10 @@ class EvaluationSettings:
         max_drop: accuracy that may be lost against the parent, as a fraction; None: no limit.
         max_bytes: of the packed tensors; None: no limit.
         max_energy_mj: per image; None: no limit.
+        surgery: ``second-order`` makes up for what leaves by spike co-occurrence; ``magnitude``
+            goes by the size of weights alone.
+        recovery_images: calibration images that every candidate's means and spreads are set right
+            on; 0 leaves that out.
     """
 
     batch_size: int = BATCH_SIZE
@@ -48,6 +52,8 @@ class EvaluationSettings:
     max_drop: float | None = None
     max_bytes: int | None = None
     max_energy_mj: float | None = None
+    surgery: str = "second-order"
+    recovery_images: int = 32
 
 
 class Evaluator:
@@ -60,7 +66,7 @@ class Evaluator:
 
     def __init__(
         self,
-        network: Network,
+        builder: CandidateBuilder,
         calibration: ImageData,
         search: ImageData,
         test: ImageData,
@@ -70,8 +76,9 @@ class Evaluator:
         test_correct: NDArray[np.bool_],
         settings: EvaluationSettings,
     ) -> None:
-        self.network = network
+        self.network = builder.network
         self.settings = settings
+        self._builder = builder
         self._calibration = preprocessing.apply(calibration.images)
         self._search = search
         self._test = test
@@ -80,7 +87,7 @@ class Evaluator:
         self._search_correct = search_correct
         self._test_correct = test_correct
         self._preset = energy_preset(settings.energy_preset)
-        self._parent_bytes = parent_bytes(network)
+        self._parent_bytes = parent_bytes(builder.network)
 
     def __call__(self, request: Request) -> Evaluation:
         """Evaluate one candidate.
@@ -112,10 +119,10 @@ class Evaluator:
         if limit is not None and costs.bytes > limit:
             return run.infeasible(costs.bytes / limit - 1)
         with run.timed(Stage.DRIFT):
-            small = self._build(run.candidate)
+            small = self._builder.build(run.candidate)
             drifts = layer_drifts(small, self._traces, self._calibration, self.settings.batch_size)
             run.measures["drift"] = mean_drift(drifts)
-            run.images += len(self._calibration)
+            run.images += self._builder.images_for(run.candidate) + len(self._calibration)
         gate = run.request.gate
         if gate.max_drift is not None and run.measures["drift"] > gate.max_drift:
             run.rejection = Rejection(Stage.DRIFT, run.measures["drift"], gate.max_drift)
@@ -136,9 +143,6 @@ class Evaluator:
             "parameters": costs.parameters,
             "macs": costs.macs,
         }
-
-    def _build(self, candidate: Candidate) -> Network:
-        return compress(self.network, candidate)
 
     @torch.inference_mode()
     def _judge(self, run: _Run, small: Network, costs: Costs) -> bool:
@@ -201,7 +205,7 @@ class Evaluator:
     @torch.inference_mode()
     def _on_test(self, run: _Run) -> Evaluation:
         with run.timed(Stage.FULL):
-            small = self._build(run.candidate)
+            small = self._builder.build(run.candidate)
             answers = [
                 (small(images).argmax(1) == labels).numpy()
                 for images, labels in batches(
@@ -210,7 +214,7 @@ class Evaluator:
             ]
         right = np.concatenate(answers)
         low, high = paired_interval(self._test_correct, right)
-        run.images += len(right)
+        run.images += self._builder.images_for(run.candidate) + len(right)
         run.measures |= {
             "accuracy_test": float(right.mean()),
             "n_test": len(right),

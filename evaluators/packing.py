@@ -15,7 +15,6 @@ from ..spaces.errors import BadInput
 from ..svtmodels.packed.golden import golden_vectors
 from ..svtmodels.packed.reader import load_packed, read_golden, read_manifest, read_packed
 from ..svtmodels.packed.writer import container_bytes, save_packed
-from ..svtmodels.surgery.compress import compress
 from .accuracy import correct
 from .blueprint import Blueprint
 from .data.preprocessing import Preprocessing
@@ -40,7 +39,7 @@ def pack_member(
     Returns:
         Bytes of all files of the folder.
     """
-    small = compress(blueprint.network(), candidate)
+    small = blueprint.builder().build(candidate)
     images = blueprint.calibration.images[:_GOLDEN_IMAGES]
     full = {
         **record,

@@ -189,12 +189,20 @@ class GateSection(Section):
 
 
 class EvaluationSection(Section):
-    """How a candidate is measured; `alpha` is the error level of the sequential test."""
+    """How a candidate is built and measured.
+
+    `surgery` and `recovery_images` say how what leaves is made up for without training, `alpha`
+    is the error level of the sequential test.
+    """
 
     batch_size: int = Field(default=100, ge=1, description=_COUNT)
     gate_images: int = Field(default=128, ge=1, description=_COUNT)
     alpha: float = Field(default=0.05, gt=0, lt=1, description="a fraction between 0 and 1")
     energy_preset: Text = Field(default="45nm", description="the name of an energy preset")
+    surgery: Literal["second-order", "magnitude"] = Field(
+        default="second-order", description="second-order or magnitude"
+    )
+    recovery_images: int = Field(default=32, ge=0, description="a whole number from 0")
 
 
 class BudgetSection(Section):

@@ -188,6 +188,8 @@ class Search:
             gate_images=given.gate_images,
             alpha=given.alpha,
             energy_preset=given.energy_preset,
+            surgery=given.surgery,
+            recovery_images=given.recovery_images,
             max_drop=limits.max_drop,
             max_bytes=min((s for s in sizes if s is not None), default=None),
             max_energy_mj=limits.max_energy_mj,

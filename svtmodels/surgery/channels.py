@@ -1,4 +1,4 @@
-"""Which channels of a coupled group stay."""
+"""In which order the channels of a coupled group leave."""
 
 from __future__ import annotations
 
@@ -7,19 +7,38 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ..declaration import ChannelGroup
+from ..declaration import ChannelGroup, Synapse
 from ..network import Network
 from ..parts.synapse import parameters_of
+from .least_squares import removal_order
 
 
-def kept_channels(network: Network, widths: Mapping[str, int]) -> dict[str, Tensor]:
-    """Indices, ascending, of the channels that stay in each group of `widths`.
+def strength_order(network: Network, group: ChannelGroup) -> Tensor:
+    """Channels [size], the weakest first, by the L2 norm of what produces them."""
+    norms = channel_norms(network, group).reshape(group.heads, -1)
+    channels = torch.arange(group.size).reshape(group.heads, -1)
+    if group.whole_heads:
+        heads = _weakest_first(norms.square().sum(1))
+        # Channels of one head leave together: their order does not matter.
+        return channels[heads].flatten()
+    ranks = _weakest_first(norms)
+    return channels.gather(1, ranks).T.flatten()
 
-    The channels with the smallest L2 norm leave; of a group with heads, equally many per
-    head, or whole heads.
+
+def surgeon_order(weight: Tensor, products: Tensor, group: ChannelGroup) -> Tensor:
+    """Channels [size], first to leave first, by what their loss costs the synapse that reads them.
+
+    Args:
+        weight: of the consumer, [C_out, size * k * k], batch norm folded in.
+        products: second moments of its input.
+        group: of channels.
     """
-    groups = {group.name: group for group in network.declaration.channels}
-    return {name: _strongest(network, groups[name], width) for name, width in widths.items()}
+    kernel = weight.shape[1] // group.size
+    if not group.whole_heads:
+        return removal_order(weight, products, kernel, group.heads)
+    size = group.size // group.heads
+    heads = removal_order(weight, products, kernel * size, 1)
+    return torch.arange(group.size).reshape(group.heads, size)[heads].flatten()
 
 
 def channel_norms(network: Network, group: ChannelGroup) -> Tensor:
@@ -34,18 +53,15 @@ def channel_norms(network: Network, group: ChannelGroup) -> Tensor:
     return torch.stack(squares).sum(0).sqrt()
 
 
-def _strongest(network: Network, group: ChannelGroup, width: int) -> Tensor:
-    norms = channel_norms(network, group).reshape(group.heads, -1)
-    channels = torch.arange(group.size).reshape(group.heads, -1)
-    if group.whole_heads:
-        heads = _largest(norms.square().sum(1), width // norms.shape[1])
-        return channels[heads].flatten()
-    kept = _largest(norms, width // group.heads)
-    return channels.gather(1, kept).flatten()
+def sole_consumer(synapses: Mapping[str, Synapse], group: ChannelGroup) -> Synapse | None:
+    """The one synapse that reads a group's channels, if it is one with a weight of its own."""
+    if len(group.consumers) != 1:
+        return None
+    # A link of a chain is no synapse of its own.
+    consumer = synapses.get(group.consumers[0])
+    return None if consumer is None or consumer.links else consumer
 
 
-def _largest(values: Tensor, count: int) -> Tensor:
-    """Indices, ascending, of the largest values along the last axis."""
-    # A stable sort, so that equal ones leave in the same order on every machine.
-    order = torch.sort(values, dim=-1, descending=True, stable=True).indices
-    return order[..., :count].sort(dim=-1).values
+def _weakest_first(values: Tensor) -> Tensor:
+    # A stable sort, so that equal ones leave in the same order on every machine: the last first.
+    return torch.sort(values, dim=-1, descending=True, stable=True).indices.flip(-1)

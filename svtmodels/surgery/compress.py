@@ -7,7 +7,6 @@ The trained network is not changed and shares no tensor with the result, which m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,49 +17,46 @@ from ...spaces.site import UNTOUCHED_BITS, Site, SiteKind
 from ..declaration import Synapse
 from ..network import Network
 from ..official import build_official
-from ..parts.synapse import (
-    ChannelAffine,
-    ChannelNorm,
-    QuantisedSynapse,
-    parameters_of,
-    window_of,
-)
-from .bits import quantise
-from .channels import kept_channels
+from ..parts.synapse import QuantisedSynapse, window_of
+from .prepared import PreparedSurgery
 
 
 def compress(
-    network: Network, candidate: Candidate, statistics: Mapping[str, Any] | None = None
+    network: Network, candidate: Candidate, prepared: PreparedSurgery | None = None
 ) -> Network:
     """Network that the candidate describes, with shapes that are really smaller.
 
     Args:
         network: trained, not compressed before.
         candidate: of one of its spaces.
-        statistics: of the trained network on calibration images; the criteria of this version
-            need none and take None only.
+        prepared: surgery of this network, which says what leaves first and how it is made up
+            for; None judges by magnitude and rounds to nearest.
 
     Raises:
-        BadInput: the network is a compressed one already, or the candidate does not fit it.
+        BadInput: the network is a compressed one already, the candidate does not fit it, or the
+            surgery is that of another network.
     """
-    if statistics is not None:
-        raise BadInput("no criterion of this version reads statistics; pass None.")
     if network.candidate != Candidate():
         raise BadInput("this network was compressed before; start from the trained one.")
+    if prepared is not None and prepared.network is not network:
+        raise BadInput("this surgery was prepared for another network; prepare one for this.")
+    prepared = prepared or PreparedSurgery(network)
     values = check_candidate(network, candidate)
     chosen = chosen_by_kind(values)
     widths = chosen[SiteKind.CHANNEL]
-    kept = kept_channels(network, widths)
+    kept = {name: prepared.kept(name, width) for name, width in widths.items()}
     small = _empty(network, widths, chosen[SiteKind.TOKEN])
-    small.load_state_dict(_sliced(network, small, kept), strict=True, assign=True)
+    small.load_state_dict(_sliced(network, small, kept, prepared), strict=True, assign=True)
     small.time_steps = next(iter(chosen[SiteKind.TIME].values()), network.time_steps)
     small.kept_channels = kept
     small.candidate = candidate
     small.card = network.card
+    rows, columns = network.declaration.rows_and_columns(kept)
     bits = chosen[SiteKind.WEIGHT]
     for synapse in network.declaration.synapses:
-        if bits.get(synapse.name, UNTOUCHED_BITS) != UNTOUCHED_BITS:
-            quantise_synapse(small, synapse, bits[synapse.name])
+        if bits.get(synapse.name, UNTOUCHED_BITS) == UNTOUCHED_BITS:
+            continue
+        quantise_synapse(small, synapse, bits[synapse.name], prepared, rows, columns)
     return small.train(network.training)
 
 
@@ -83,28 +79,28 @@ def chosen_by_kind(values: Mapping[Site, int]) -> dict[SiteKind, dict[str, int]]
     return chosen
 
 
-def quantise_synapse(network: Network, synapse: Synapse, bits: int) -> None:
-    """Fold the batch norm of a synapse into it and replace it by integers, in place."""
-    module = network.get_submodule(synapse.weight)
-    weight, bias = parameters_of(module)
-    shift = weight.new_zeros(len(weight)) if bias is None else bias
+def quantise_synapse(
+    network: Network,
+    synapse: Synapse,
+    bits: int,
+    prepared: PreparedSurgery,
+    rows: Mapping[str, Tensor],
+    columns: Mapping[str, Tensor],
+) -> None:
+    """Replace a synapse of the small network, and the batch norm behind it, by integers."""
+    found = prepared.rounded(synapse.name, columns.get(synapse.name), bits)
+    kept = rows.get(synapse.name)
     if synapse.norm is not None:
-        norm = network.get_submodule(synapse.norm)
-        assert isinstance(norm, ChannelNorm | ChannelAffine)
-        scale, offset = (tensor.detach() for tensor in norm.folded())
-        weight = weight * scale.reshape(-1, *(1,) * (weight.dim() - 1))
-        shift = shift * scale + offset
         network.set_submodule(synapse.norm, nn.Identity())
-    codes, steps = quantise(weight, bits)
     grid, largest = network.input_grid(synapse.source)
     quantised = QuantisedSynapse(
-        codes,
-        steps / grid,
-        shift,
+        _cut(found.codes, kept, None),
+        _cut(found.scale, kept, None) / grid,
+        _cut(found.bias, kept, None),
         bits=bits,
         grid=grid,
         max_input=largest,
-        **window_of(module),
+        **window_of(network.get_submodule(synapse.weight)),
     )
     network.set_submodule(synapse.weight, quantised)
 
@@ -120,22 +116,44 @@ def _empty(network: Network, widths: Mapping[str, int], tokens: Mapping[str, int
         )
 
 
-def _sliced(network: Network, small: Network, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _sliced(
+    network: Network, small: Network, kept: Mapping[str, Tensor], prepared: PreparedSurgery
+) -> dict[str, Tensor]:
     """State dict of the small network, cut out of the trained one's."""
     state = network.state_dict()
     tensors = {name: state[name] for name in small.state_dict()}
     rows, columns = network.declaration.rows_and_columns(kept)
-    chains = [synapse for synapse in network.declaration.synapses if synapse.links]
-    for synapse in (*network.declaration.stored, *chains):
+    declared = network.declaration
+    for synapse in declared.synapses:
+        if synapse.name in columns and not synapse.links:
+            _read_fewer(tensors, synapse, columns[synapse.name], prepared)
+    chains = [synapse for synapse in declared.synapses if synapse.links]
+    links = {link.name for chain in chains for link in chain.links}
+    for synapse in (*declared.stored, *chains):
         own = [] if synapse.links else [f"{synapse.weight}."]
         own += [f"{synapse.norm}."] if synapse.norm else []
         for name in tensors:
             if name.startswith(tuple(own)) and tensors[name].dim() > 0:
                 tensors[name] = _cut(tensors[name], rows.get(synapse.name), None)
-    for synapse in network.declaration.stored:
-        weight = f"{synapse.weight}.weight"
-        tensors[weight] = _cut(tensors[weight], None, columns.get(synapse.name))
+        if synapse.name in links:
+            weight = f"{synapse.weight}.weight"
+            tensors[weight] = _cut(tensors[weight], None, columns.get(synapse.name))
     return {name: t.clone() if t is state[name] else t for name, t in tensors.items()}
+
+
+def _read_fewer(
+    tensors: dict[str, Tensor], synapse: Synapse, kept: Tensor, prepared: PreparedSurgery
+) -> None:
+    """Give a synapse the weights that read only the kept channels, and its output their mean."""
+    cut = prepared.cut(synapse.name, kept)
+    tensors[f"{synapse.weight}.weight"] = cut.weight.clone()
+    if cut.shift is None:
+        return
+    bias, mean = f"{synapse.weight}.bias", f"{synapse.norm}.running_mean"
+    if bias in tensors:
+        tensors[bias] = tensors[bias] + cut.shift
+    elif mean in tensors:
+        tensors[mean] = tensors[mean] - cut.shift
 
 
 def _cut(tensor: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:

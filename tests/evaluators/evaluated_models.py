@@ -32,6 +32,9 @@ from spikefront.svtmodels.zoo import zoo_path
 # More threads than cores make a busy machine crawl.
 torch.set_num_threads(1)
 
+PLAIN: dict[str, Any] = {"surgery": "magnitude", "recovery_images": 0}
+"""Settings that make an evaluator's candidates those of `compress` alone."""
+
 N_CALIBRATION, N_SEARCH, N_TEST = 24, 60, 40
 GATE_IMAGES = 16
 
@@ -70,8 +73,8 @@ def few_digits() -> Splits:
 
 @cache
 def digits_blueprint() -> Blueprint:
-    """Blueprint over `few_digits` without any limit."""
-    settings = EvaluationSettings(batch_size=20, gate_images=GATE_IMAGES)
+    """Blueprint over `few_digits` without any limit; candidates are what `compress` makes."""
+    settings = EvaluationSettings(batch_size=20, gate_images=GATE_IMAGES, **PLAIN)
     preprocessing = Preprocessing.preset("digits")
     return Blueprint.prepare(digits_network(), few_digits(), preprocessing, settings)
 

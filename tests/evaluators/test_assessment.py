@@ -29,6 +29,8 @@ RAW = Preprocessing((0.0,), (1.0,))
 class Oracle:
     """Answers with the class that an image's first pixel names; remembers its batches."""
 
+    device = torch.device("cpu")
+
     def __init__(self, card: dict[str, Any] | None = None) -> None:
         self.card = card or {}
         self.sizes: list[int] = []

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from evaluated_models import chosen, parquet_model, tiny_network, write_grey
+from evaluated_models import PLAIN, chosen, parquet_model, tiny_network, write_grey
 
 from spikefront.evaluators.blueprint import Blueprint
 from spikefront.evaluators.evaluation import Request
@@ -30,7 +30,7 @@ class Packed:
     def __init__(self, folder: Path, candidate: Candidate = MEMBER) -> None:
         checkpoint, self.data = parquet_model(folder)
         model = TrainedModel.load(str(checkpoint), None, {})
-        settings = EvaluationSettings(batch_size=8, gate_images=8)
+        settings = EvaluationSettings(batch_size=8, gate_images=8, **PLAIN)
         self.blueprint, _ = prepare(model, self.data, settings, 0)
         self.candidate = candidate
         self.record = measured(self.blueprint, candidate, self.data)

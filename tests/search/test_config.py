@@ -39,6 +39,8 @@ def test_defaults():
         "gate_images": 128,
         "alpha": 0.05,
         "energy_preset": "45nm",
+        "surgery": "second-order",
+        "recovery_images": 32,
     }
     assert config.budget.model_dump() == {
         "candidates": 300,

@@ -1,0 +1,103 @@
+"""Second-order surgery: what leaves is made up for by what stays (methods 10).
+
+All functions minimise ``E |W x - W' x'|^2`` over the input x of a synapse, whose second moments
+(or covariance, where a bias can take up the mean) are given as a matrix.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_DAMPING = 0.01
+"""Share of the mean diagonal that is added to it (GPTQ, arXiv 2210.17323)."""
+
+
+def damped(products: Tensor) -> Tensor:
+    """Copy with a diagonal that makes it positive definite; inputs that never fire included."""
+    level = _DAMPING * products.diagonal().mean()
+    level = torch.where(level > 0, level, torch.ones_like(level))
+    return products + level * torch.eye(len(products), dtype=products.dtype)
+
+
+def removal_order(weight: Tensor, products: Tensor, unit: int, heads: int) -> Tensor:
+    """Input groups of a synapse in the order in which they leave, the dearest last.
+
+    Optimal brain surgeon on groups: the one leaves whose loss, made up for by all others, is
+    smallest; then the rest is updated. The order is nested: one pass serves all widths.
+
+    Args:
+        weight: [C_out, D].
+        products: second moments of its input, [D, D].
+        unit: inputs that leave together; groups are contiguous.
+        heads: contiguous parts that lose their groups in turn, so that all keep equally many.
+
+    Returns:
+        Group numbers, int64 [D / unit].
+    """
+    count = weight.shape[1] // unit
+    weight = weight.double().clone()
+    inverse = torch.linalg.inv(damped(products.double()))
+    head_of = torch.arange(count) * heads // count
+    left = torch.full((heads,), count // heads)
+    gone = torch.zeros(count, dtype=torch.bool)
+    order = []
+    for _ in range(count):
+        losses = _losses(weight, inverse, unit)
+        may_leave = ~gone & (left[head_of] == left.max())
+        losses = torch.where(may_leave, losses, torch.full_like(losses, torch.inf))
+        group = int(losses.argmin())
+        _remove(weight, inverse, slice(group * unit, (group + 1) * unit))
+        gone[group] = True
+        left[head_of[group]] -= 1
+        order.append(group)
+    return torch.tensor(order)
+
+
+def resolved(weight: Tensor, products: Tensor, kept: Tensor) -> Tensor:
+    """Weights [C_out, len(kept)] of the kept inputs that come closest to all of them.
+
+    Args:
+        weight: [C_out, D].
+        products: second moments of its input, [D, D].
+        kept: input numbers.
+    """
+    full = damped(products.double())
+    right = full[kept] @ weight.double().T
+    factor = torch.linalg.cholesky(full[kept][:, kept])
+    return torch.cholesky_solve(right, factor).T.to(weight.dtype)
+
+
+def rounding_factor(products: Tensor) -> tuple[Tensor, Tensor]:
+    """Order of the columns and upper factor U of the inverse moments in that order.
+
+    ``U^T U`` is the inverse of the damped moments; its rows say how the rounding error of a
+    column is spread over those behind it (GPTQ, arXiv 2210.17323). Columns with the largest
+    moment come first: most are left to make up for them.
+    """
+    order = torch.sort(products.diagonal(), descending=True, stable=True).indices
+    ordered = damped(products.double())[order][:, order]
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(ordered))
+    return order, torch.linalg.cholesky(inverse, upper=True)
+
+
+def _losses(weight: Tensor, inverse: Tensor, unit: int) -> Tensor:
+    """Loss of each group: ``sum over rows of w_g (H^-1_gg)^-1 w_g^T``; 0 for those that left."""
+    if unit == 1:
+        return weight.square().sum(0) / inverse.diagonal()
+    count = len(inverse) // unit
+    blocks = inverse.reshape(count, unit, count, unit).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+    rows = weight.reshape(-1, count, unit).permute(1, 2, 0)
+    return (rows * torch.linalg.solve(blocks, rows)).sum((1, 2))
+
+
+def _remove(weight: Tensor, inverse: Tensor, group: slice) -> None:
+    """Take a group out and update weights and inverse moments of the others, in place."""
+    gain = torch.linalg.solve(inverse[group, group], inverse[group])
+    weight -= weight[:, group] @ gain
+    inverse -= inverse[:, group] @ gain
+    # What is left of the group is rounding noise around zero; an identity keeps it solvable.
+    weight[:, group] = 0
+    inverse[:, group] = 0
+    inverse[group] = 0
+    inverse[group, group] = torch.eye(group.stop - group.start, dtype=inverse.dtype)
