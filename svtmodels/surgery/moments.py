@@ -6,6 +6,7 @@ can be replaced by (methods 10); without, only how large its weights are.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -59,9 +60,7 @@ def collect_moments(
     }
     paths = {synapse.name: synapse.weight for synapse in network.declaration.synapses}
     handles = [
-        network.get_submodule(paths[name]).register_forward_pre_hook(
-            lambda _, inputs, each=each: each.add(inputs[0])
-        )
+        network.get_submodule(paths[name]).register_forward_pre_hook(functools.partial(_see, each))
         for name, each in sums.items()
     ]
     try:
@@ -76,6 +75,10 @@ def collect_moments(
 def without_moments(network: Network, moments: Mapping[str, Moments]) -> list[str]:
     """Synapses that surgery judges by magnitude, for want of moments."""
     return [s.name for s in network.declaration.synapses if s.name not in moments]
+
+
+def _see(sums: _Sums, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    sums.add(inputs[0])
 
 
 def _has_moments(synapse: nn.Module) -> bool:

@@ -98,14 +98,14 @@ def _absorb(network: Network, synapse: Synapse, ratio: Tensor, shift: Tensor) ->
 @contextmanager
 def _watched(network: Network, see: Callable[[Synapse, Tensor], Tensor | None]) -> Iterator[None]:
     """Calls `see` with the output behind every synapse; what it returns takes its place."""
-    handles = []
-    for synapse in network.declaration.synapses:
-        module = _last(network, synapse)
-        handles.append(
-            module.register_forward_hook(
-                lambda _module, _inputs, output, synapse=synapse: see(synapse, output)
-            )
-        )
+
+    def hook(synapse: Synapse) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]:
+        return lambda _module, _inputs, output: see(synapse, output)
+
+    handles = [
+        _last(network, synapse).register_forward_hook(hook(synapse))
+        for synapse in network.declaration.synapses
+    ]
     try:
         yield
     finally:

@@ -127,7 +127,8 @@ def image_data(count: int, network: Network, seed: int = 0) -> ImageData:
 def write_grey(path: Path, count: int, network: Network, seed: int) -> Path:
     """Parquet file of random images that fit a network."""
     classes = [str(number) for number in range(network.classes)]
-    return write_images(path, image_data(count, network, seed).images, len(classes), classes)
+    images = image_data(count, network, seed).images.astype(np.uint8)
+    return write_images(path, images, len(classes), classes)
 
 
 def parquet_model(folder: Path) -> tuple[Path, dict[str, Any]]:

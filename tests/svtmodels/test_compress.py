@@ -241,11 +241,6 @@ class TestRefusals:
         with pytest.raises(BadInput, match="compressed before"):
             compress(compressed, Candidate())
 
-    def test_statistics(self):
-        assert compress(self.network, Candidate(), statistics=None) is not None
-        with pytest.raises(BadInput, match="pass None"):
-            compress(self.network, Candidate(), statistics={})
-
 
 def test_a_compressed_network_can_be_copied():
     network = small()
