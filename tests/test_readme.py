@@ -38,4 +38,4 @@ def test_the_number_of_networks_is_right():
 def test_examples_that_are_named_exist():
     named = set(re.findall(r"examples/[\w.-]+", TEXT))
     assert named
-    assert not [name for name in named if not (ROOT / name).is_file()]
+    assert not [name for name in named if not (ROOT / name).exists()]

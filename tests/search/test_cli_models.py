@@ -44,7 +44,7 @@ def test_networks_lists_all_published_ones(capsys: pytest.CaptureFixture[str]):
     assert main(["networks", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert [network["name"] for network in record["networks"]] == list(CONFIGURATIONS)
-    assert record["zoo"] == ["spikformer-digits"]
+    assert "spikformer-digits" in record["zoo"]
 
 
 def test_networks_of_one_architecture(capsys: pytest.CaptureFixture[str]):
