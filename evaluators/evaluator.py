@@ -41,8 +41,8 @@ class EvaluationSettings:
         max_energy_mj: per image; None: no limit.
         surgery: ``second-order`` makes up for what leaves by spike co-occurrence; ``magnitude``
             goes by the size of weights alone.
-        recovery_images: calibration images that every candidate's means and spreads are set right
-            on; 0 leaves that out.
+        recovery_images: how many of the gate's images every candidate's means and spreads are
+            set right on; 0 leaves that out.
     """
 
     batch_size: int = BATCH_SIZE

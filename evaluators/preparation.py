@@ -12,8 +12,9 @@ from ..spaces.space import Granularity, Space
 from ..svtmodels.checkpoint import load_checkpoint
 from ..svtmodels.costs import parent_bytes
 from ..svtmodels.network import Network
+from ..svtmodels.surgery.moments import without_moments
 from ..svtmodels.zoo import zoo_path
-from .blueprint import Blueprint
+from .blueprint import SECOND_ORDER, Blueprint
 from .data.preprocessing import Preprocessing
 from .data.settings import load_splits
 from .data.splits import Splits, held_out_digest
@@ -79,7 +80,17 @@ def prepare(
     splits = load_splits(options, with_train=False)
     _check_fit(model.network, splits)
     notes = [splits.declared, _held_out_note(model.network, splits)]
-    return Blueprint.prepare(model.network, splits, preprocessing, settings, seed), notes
+    blueprint = Blueprint.prepare(model.network, splits, preprocessing, settings, seed)
+    left = without_moments(model.network, blueprint.moments)
+    if settings.surgery == SECOND_ORDER and left:
+        notes.append(
+            f"{len(left)} depthwise or very wide synapses are judged by magnitude: {_few(left)}."
+        )
+    return blueprint, notes
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
 
 
 def preprocessing_of(network: Network, given: Any) -> Preprocessing:

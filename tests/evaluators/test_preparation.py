@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from evaluated_models import lively, parquet_model, tiny_network, write_grey
 
 from spikefront.evaluators.data import Preprocessing, load_splits
@@ -153,3 +155,23 @@ def test_spaces_from_coarse_to_fine(trained: tuple[TrainedModel, dict[str, Any]]
     spaces = model.spaces(Granularity.BLOCK, {SiteKind.WEIGHT: (2, 4)})
     assert [space.granularity for space in spaces] == ["network", "stage", "block"]
     assert [len(space.axes) for space in spaces] == [1, 3, 4]
+
+
+def test_what_is_judged_by_magnitude_is_said() -> None:
+    torch.manual_seed(0)
+    arguments = {
+        "img_size_h": 32,
+        "img_size_w": 32,
+        "in_channels": 1,
+        "num_classes": 10,
+        "embed_dim": [8, 16, 24, 32],
+        "num_heads": 4,
+    }
+    model = TrainedModel("young", build_official("sdt_v3", arguments).eval())
+    data = {"name": "digits", "preprocessing": "digits"}
+    few = EvaluationSettings(batch_size=50, gate_images=8)
+    _, notes = prepare(model, data, few, 0)
+    (note,) = [text for text in notes if "judged by magnitude" in text]
+    assert "dwconv" in note
+    _, silent = prepare(model, data, replace(few, surgery="magnitude"), 0)
+    assert silent == notes[:2]
