@@ -11,6 +11,9 @@ from .least_squares import rounding_factor
 # weight of a row is an outlier that wastes levels; the grid's best squared error is kept.
 _CLIPS = tuple(1.0 - 0.04 * step for step in range(18))
 
+_BLOCK = 64
+"""Columns that are rounded before the rest is updated."""
+
 
 def quantise(weight: Tensor, bits: int, products: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Integer codes and scales of a weight.
@@ -57,11 +60,17 @@ def _compensated(rows: Tensor, scale: Tensor, limit: int, products: Tensor) -> T
     left = rows.double()[:, order]
     rounded = torch.empty_like(left)
     steps = scale.double()
-    for column in range(left.shape[1]):
-        now = left[:, column]
-        rounded[:, column] = (now / steps).round().clamp(-limit, limit)
-        error = (now - rounded[:, column] * steps) / factor[column, column]
-        left[:, column:] -= error[:, None] * factor[column, column:]
+    for start in range(0, left.shape[1], _BLOCK):
+        block = slice(start, min(start + _BLOCK, left.shape[1]))
+        errors = torch.empty_like(left[:, block])
+        for column in range(block.start, block.stop):
+            now = left[:, column]
+            rounded[:, column] = (now / steps).round().clamp(-limit, limit)
+            error = (now - rounded[:, column] * steps) / factor[column, column]
+            left[:, column : block.stop].addr_(error, factor[column, column : block.stop], alpha=-1)
+            errors[:, column - start] = error
+        # Columns behind the block get all of its errors at once: one product instead of many.
+        left[:, block.stop :].addmm_(errors, factor[block, block.stop :], alpha=-1)
     back = torch.empty_like(rounded)
     back[:, order] = rounded
     return back

@@ -11,6 +11,8 @@ from torch import Tensor
 
 _DAMPING = 0.01
 """Share of the mean diagonal that is added to it (GPTQ, arXiv 2210.17323)."""
+_SHRINK = 8
+"""The matrices are cut down when one in so many of their groups has left."""
 
 
 def damped(products: Tensor) -> Tensor:
@@ -40,15 +42,20 @@ def removal_order(weight: Tensor, products: Tensor, unit: int, heads: int) -> Te
     inverse = torch.linalg.inv(damped(products.double()))
     head_of = torch.arange(count) * heads // count
     left = torch.full((heads,), count // heads)
-    gone = torch.zeros(count, dtype=torch.bool)
+    # Group numbers of what the matrices hold, and which of them have left.
+    held, gone = torch.arange(count), torch.zeros(count, dtype=torch.bool)
     order = []
     for _ in range(count):
+        if gone.sum() * _SHRINK >= len(held):
+            weight, inverse = _without(weight, inverse, gone, unit)
+            held, gone = held[~gone], gone[~gone]
         losses = _losses(weight, inverse, unit)
-        may_leave = ~gone & (left[head_of] == left.max())
+        may_leave = ~gone & (left[head_of[held]] == left.max())
         losses = torch.where(may_leave, losses, torch.full_like(losses, torch.inf))
-        group = int(losses.argmin())
-        _remove(weight, inverse, slice(group * unit, (group + 1) * unit))
-        gone[group] = True
+        place = int(losses.argmin())
+        _remove(weight, inverse, slice(place * unit, (place + 1) * unit))
+        gone[place] = True
+        group = int(held[place])
         left[head_of[group]] -= 1
         order.append(group)
     return torch.tensor(order)
@@ -94,10 +101,16 @@ def _losses(weight: Tensor, inverse: Tensor, unit: int) -> Tensor:
 def _remove(weight: Tensor, inverse: Tensor, group: slice) -> None:
     """Take a group out and update weights and inverse moments of the others, in place."""
     gain = torch.linalg.solve(inverse[group, group], inverse[group])
-    weight -= weight[:, group] @ gain
-    inverse -= inverse[:, group] @ gain
+    weight.addmm_(weight[:, group].clone(), gain, alpha=-1)
+    inverse.addmm_(inverse[:, group].clone(), gain, alpha=-1)
     # What is left of the group is rounding noise around zero; an identity keeps it solvable.
     weight[:, group] = 0
     inverse[:, group] = 0
     inverse[group] = 0
     inverse[group, group] = torch.eye(group.stop - group.start, dtype=inverse.dtype)
+
+
+def _without(weight: Tensor, inverse: Tensor, gone: Tensor, unit: int) -> tuple[Tensor, Tensor]:
+    """Both without the groups that have left: every removal passes over all that is held."""
+    kept = (~gone).repeat_interleave(unit).nonzero().flatten()
+    return weight[:, kept], inverse[kept][:, kept]
