@@ -283,7 +283,7 @@ def test_resume_of_a_config(tmp_path: Path, cli: Cli):
     [
         (["spikformer-digits", "--split", "tests"], "Did you mean 'test'"),
         (["spikformer-digits", "--data", "nowhere.yaml"], "nowhere.yaml: no such file"),
-        (["spikformer-digit"], "no network of the zoo (spikformer-digits"),
+        (["spikformer-digit"], "no network of the zoo (qkformer-cifar10, "),
     ],
 )
 def test_evaluate(cli: Cli, arguments: list[str], says: str):
