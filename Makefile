@@ -14,7 +14,7 @@ export GOMP_SPINCOUNT ?= 0
 export MALLOC_MMAP_MAX_ ?= 0
 export MALLOC_TRIM_THRESHOLD_ ?= 8589934592
 
-.PHONY: demo test test-all check format bench-networks clean
+.PHONY: demo test test-all check format bench-networks bench-surgery clean
 
 demo: $(VENV)/installed
 	rm -rf runs/demo
@@ -34,6 +34,9 @@ check: $(VENV)/installed .types/spikefront
 
 bench-networks: $(VENV)/installed
 	$(BIN)/python -m benchmarks.networks
+
+bench-surgery: $(VENV)/installed
+	$(BIN)/python -m benchmarks.surgery
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

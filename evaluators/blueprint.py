@@ -23,16 +23,13 @@ from ..svtmodels.network import Network
 from ..svtmodels.official import build_official
 from ..svtmodels.surgery.moments import Moments, collect_moments
 from .accuracy import batches, correct
-from .builder import CandidateBuilder
+from .builder import MAGNITUDE, SURGERIES, CandidateBuilder
 from .data.dataset import ImageData
 from .data.preprocessing import Preprocessing
 from .data.splits import Splits
 from .drift import Traces, collect_traces
 from .energy import energy_preset
 from .evaluator import EvaluationSettings, Evaluator
-
-SECOND_ORDER, MAGNITUDE = "second-order", "magnitude"
-SURGERIES = (SECOND_ORDER, MAGNITUDE)
 
 CODE_VERSION = 2
 """Raised whenever the same candidate may evaluate differently than before."""
@@ -157,8 +154,17 @@ class Blueprint:
             "search": self.search.digest[:16],
             "test": self.test.digest[:16],
             "preprocessing": _digest(self.preprocessing.to_dict()),
+            "moments": self._moments_digest(),
             "settings": _digest(asdict(self.settings)),
         }
+
+    def _moments_digest(self) -> str:
+        # They come from all calibration images, of which only the gate's are kept here.
+        content = hashlib.sha256()
+        for name in sorted(self.moments):
+            content.update(name.encode())
+            content.update(self.moments[name].products.tobytes())
+        return content.hexdigest()[:16]
 
     def parent(self) -> dict[str, Any]:
         """What is known of the trained network, for reports and for the front's file."""

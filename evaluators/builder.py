@@ -14,6 +14,10 @@ from ..svtmodels.surgery.moments import Moments
 from ..svtmodels.surgery.prepared import PreparedSurgery
 from ..svtmodels.surgery.recovery import Spread, output_spreads, recover
 
+SECOND_ORDER, MAGNITUDE = "second-order", "magnitude"
+SURGERIES = (SECOND_ORDER, MAGNITUDE)
+"""What decides over what leaves: moments of the inputs, or the size of weights alone."""
+
 
 class CandidateBuilder:
     """Builds the network of any candidate; what many candidates need is prepared once.

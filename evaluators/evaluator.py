@@ -16,7 +16,7 @@ from ..spaces.candidate import Candidate
 from ..svtmodels.costs import Costs, parent_bytes, static_costs
 from ..svtmodels.network import Network
 from .accuracy import BATCH_SIZE, batches
-from .builder import CandidateBuilder
+from .builder import SECOND_ORDER, CandidateBuilder
 from .data.dataset import ImageData
 from .data.preprocessing import Preprocessing
 from .drift import Traces, layer_drifts, mean_drift
@@ -52,7 +52,7 @@ class EvaluationSettings:
     max_drop: float | None = None
     max_bytes: int | None = None
     max_energy_mj: float | None = None
-    surgery: str = "second-order"
+    surgery: str = SECOND_ORDER
     recovery_images: int = 32
 
 

@@ -14,7 +14,8 @@ from ..svtmodels.costs import parent_bytes
 from ..svtmodels.network import Network
 from ..svtmodels.surgery.moments import without_moments
 from ..svtmodels.zoo import zoo_path
-from .blueprint import SECOND_ORDER, Blueprint
+from .blueprint import Blueprint
+from .builder import SECOND_ORDER
 from .data.preprocessing import Preprocessing
 from .data.settings import load_splits
 from .data.splits import Splits, held_out_digest
@@ -113,10 +114,16 @@ def preprocessing_of(network: Network, given: Any) -> Preprocessing:
     )
 
 
+def check_shape(network: Network, splits: Splits) -> None:
+    """Refuse images, or frames of events, that are not of the network's size (BadInput)."""
+    shape = tuple(splits.search.images.shape[1:])
+    if shape != network.input_shape:
+        raise BadInput(f"images of shape {shape}; the network takes {network.input_shape}.")
+
+
 def _check_fit(network: Network, splits: Splits) -> None:
-    images, classes = splits.search.images.shape[1:], len(splits.search.classes)
-    if tuple(images) != network.input_shape:
-        raise BadInput(f"images of shape {tuple(images)}; the network takes {network.input_shape}.")
+    check_shape(network, splits)
+    classes = len(splits.search.classes)
     if classes != network.classes:
         raise BadInput(f"the data has {classes} classes; the network has {network.classes}.")
 

@@ -21,6 +21,7 @@ from ..accuracy import accuracy
 from ..data.preprocessing import Preprocessing
 from ..data.settings import load_splits, load_stream
 from ..data.splits import Splits, held_out_digest
+from ..preparation import check_shape
 from .loop import TrainingResult, train_run
 from .recipe import Recipe
 from .run import Progress, TrainingRun
@@ -136,7 +137,8 @@ class TrainingJob:
             raise BadInput("these data settings name no training images; give `train`.")
         torch.manual_seed(self.seed)
         network = self._network(splits)
-        _check_shape(network, splits)
+        # A network of events would otherwise train on the first T of more frames.
+        check_shape(network, splits)
         preprocessing = self._preprocessing(splits, network)
         if note is not None:
             note(f"device {device.type}, neurons: {neuron_backend(device.type)}")
@@ -224,13 +226,6 @@ class TrainingJob:
             "n_test": len(splits.test),
             "curve": [[p.epoch, round(p.loss, 5), p.accuracy] for p in result.curve],
         }
-
-
-def _check_shape(network: Network, splits: Splits) -> None:
-    # A network of events would otherwise train on the first T of more frames.
-    shape = splits.search.images.shape[1:]
-    if shape != network.input_shape:
-        raise BadInput(f"images of shape {shape}; the network takes {network.input_shape}.")
 
 
 def _round(network: Network, weights: str) -> None:

@@ -86,14 +86,6 @@ class PreparedSurgery:
         key = ("rounded", name, _key(kept), bits)
         return self._cached(key, lambda: self._round(name, kept, bits))
 
-    def takes_shift(self, synapse: Synapse) -> bool:
-        """Whether a constant can be added to a synapse's output: a bias or a batch norm does."""
-        if parameters_of(self.network.get_submodule(synapse.weight))[1] is not None:
-            return True
-        return synapse.norm is not None and isinstance(
-            self.network.get_submodule(synapse.norm), ChannelNorm
-        )
-
     def _order(self, name: str) -> Tensor:
         group = self._groups[name]
         consumer = sole_consumer(self._synapses, group)
@@ -114,7 +106,7 @@ class PreparedSurgery:
         solved = resolved(rows, self._products(synapse), columns)
         shape = (len(weight), len(kept), *weight.shape[2:])
         shift = None
-        if self.takes_shift(synapse):
+        if self._takes_shift(synapse):
             means = torch.from_numpy(self._moments[name].means).to(rows)
             shift = rows @ means - solved @ means[columns]
         return Cut(solved.reshape(shape), shift)
@@ -135,7 +127,7 @@ class PreparedSurgery:
             return Rounded(*quantise(weight, bits), shift)
         products = self._products(synapse)[columns][:, columns]
         codes, steps = quantise(weight, bits, products)
-        if self.takes_shift(synapse):
+        if self._takes_shift(synapse):
             means = torch.from_numpy(self._moments[name].means).to(weight)[columns]
             shift = shift + (weight.flatten(1) - codes.flatten(1) * steps[:, None]) @ means
         return Rounded(codes, steps, shift)
@@ -144,10 +136,18 @@ class PreparedSurgery:
         """What errors are weighed by: the covariance, where the mean can be made up for."""
         moments = self._moments[synapse.name]
         products = torch.from_numpy(moments.products).double()
-        if not self.takes_shift(synapse):
+        if not self._takes_shift(synapse):
             return products
         means = torch.from_numpy(moments.means).double()
         return products - torch.outer(means, means)
+
+    def _takes_shift(self, synapse: Synapse) -> bool:
+        """Whether a constant can be added to a synapse's output: a bias or a batch norm does."""
+        if parameters_of(self.network.get_submodule(synapse.weight))[1] is not None:
+            return True
+        return synapse.norm is not None and isinstance(
+            self.network.get_submodule(synapse.norm), ChannelNorm
+        )
 
     def _norm(self, synapse: Synapse) -> tuple[Tensor, Tensor]:
         """Scale and offset of the batch norm behind a synapse; one and zero without."""

@@ -19,7 +19,7 @@ from ..network import Network
 from ..parts.synapse import ChannelNorm, QuantisedSynapse
 
 _LARGEST_RATIO = 4.0
-"""A channel's spread is changed by at most this factor: one that hardly varies is left to."""
+"""A channel's spread is changed by at most this factor: what hardly varies has no spread."""
 _EPSILON = 1e-6
 
 
