@@ -7,9 +7,11 @@ take part where their data lie in `data/cifar10`.
 
 from __future__ import annotations
 
+import functools
 import os
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,7 +21,7 @@ from spikefront.evaluators.builder import CandidateBuilder
 from spikefront.evaluators.data import Preprocessing, load_splits
 from spikefront.evaluators.evaluator import EvaluationSettings
 from spikefront.search.cli.table import table
-from spikefront.spaces import BadInput, Candidate
+from spikefront.spaces import MAGNITUDE, BadInput, Candidate
 from spikefront.svtmodels.checkpoint import load_checkpoint
 from spikefront.svtmodels.network import Network
 from spikefront.svtmodels.surgery.moments import collect_moments
@@ -54,11 +56,13 @@ def measure(name: str, images: int = _SEARCH_IMAGES) -> list[dict[str, Any]]:
     settings = EvaluationSettings()
     inputs = (x for x, _ in batches(splits.calibration, preprocessing, settings.batch_size))
     moments = collect_moments(network, inputs, len(splits.calibration))
-    recovery = preprocessing.apply(splits.calibration.images[: settings.recovery_images])
+    options = settings.surgery
+    recovery = preprocessing.apply(splits.calibration.images[: options.recovery_images])
+    unrecovered = replace(options, recovery_images=0)
     builders = {
-        "magnitude": CandidateBuilder(network, {}, None),
-        "second_order": CandidateBuilder(network, moments, None),
-        "recovered": CandidateBuilder(network, moments, recovery),
+        "magnitude": CandidateBuilder(network, MAGNITUDE, {}, recovery),
+        "second_order": CandidateBuilder(network, unrecovered, moments, recovery),
+        "recovered": CandidateBuilder(network, options, moments, recovery),
     }
     judged = splits.search.take(range(min(images, len(splits.search))))
     rows: list[dict[str, Any]] = []
@@ -73,10 +77,8 @@ def measure(name: str, images: int = _SEARCH_IMAGES) -> list[dict[str, Any]]:
         for mode, builder in builders.items():
             row[mode] = accuracy(builder.build(candidate), judged, preprocessing)
         # All that it needs was looked up once by now.
-        second_order = builders["second_order"]
-        row["warm_seconds"] = statistics.median(
-            seconds(lambda: second_order.build(candidate)) for _ in range(5)
-        )
+        build = functools.partial(builders["second_order"].build, candidate)
+        row["warm_seconds"] = statistics.median(seconds(build) for _ in range(5))
         rows.append(row)
     return rows
 

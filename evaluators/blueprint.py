@@ -17,13 +17,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..spaces.errors import unknown_name
 from ..svtmodels.costs import parent_bytes
 from ..svtmodels.network import Network
 from ..svtmodels.official import build_official
 from ..svtmodels.surgery.moments import Moments, collect_moments
 from .accuracy import batches, correct
-from .builder import MAGNITUDE, SURGERIES, CandidateBuilder
+from .builder import CandidateBuilder
 from .data.dataset import ImageData
 from .data.preprocessing import Preprocessing
 from .data.splits import Splits
@@ -47,7 +46,7 @@ class Blueprint:
         search: images that candidates are judged on, shuffled once.
         test: images for front members.
         preprocessing: from pixels to input.
-        moments: of what enters its synapses; empty where surgery goes by magnitude.
+        moments: of what enters its synapses; empty where surgery needs none.
         traces: membrane potentials of the trained network.
         search_correct: whether the trained network is right, bool per search image.
         test_correct: the same per test image.
@@ -79,11 +78,9 @@ class Blueprint:
         """Measure the trained network once: its traces and its answers.
 
         Raises:
-            BadInput: unknown energy preset or surgery.
+            BadInput: unknown energy preset.
         """
         energy_preset(settings.energy_preset)
-        if settings.surgery not in SURGERIES:
-            raise unknown_name("surgery", settings.surgery, SURGERIES)
         calibration = splits.calibration.take(
             range(min(settings.gate_images, len(splits.calibration)))
         )
@@ -124,10 +121,9 @@ class Blueprint:
 
     def builder(self) -> CandidateBuilder:
         """Builder of candidates of the trained network."""
-        count = self.settings.recovery_images
-        images = self.calibration.images[:count]
-        inputs = self.preprocessing.apply(images) if len(images) else None
-        return CandidateBuilder(self.network(), self.moments, inputs)
+        options = self.settings.surgery
+        images = self.preprocessing.apply(self.calibration.images[: options.recovery_images])
+        return CandidateBuilder(self.network(), options, self.moments, images)
 
     def network(self) -> Network:
         """The trained network over these arrays, in eval mode."""
@@ -204,7 +200,7 @@ def _moments(
     settings: EvaluationSettings,
     seed: int,
 ) -> dict[str, Moments]:
-    if settings.surgery == MAGNITUDE:
+    if not settings.surgery.second_order:
         return {}
     inputs = (images for images, _ in batches(calibration, preprocessing, settings.batch_size))
     return collect_moments(network, inputs, len(calibration), seed)

@@ -8,15 +8,12 @@ from functools import cached_property
 from torch import Tensor
 
 from ..spaces.candidate import Candidate
+from ..spaces.surgery import SurgeryOptions
 from ..svtmodels.network import Network
 from ..svtmodels.surgery.compress import compress
 from ..svtmodels.surgery.moments import Moments
 from ..svtmodels.surgery.prepared import PreparedSurgery
 from ..svtmodels.surgery.recovery import Spread, output_spreads, recover
-
-SECOND_ORDER, MAGNITUDE = "second-order", "magnitude"
-SURGERIES = (SECOND_ORDER, MAGNITUDE)
-"""What decides over what leaves: moments of the inputs, or the size of weights alone."""
 
 
 class CandidateBuilder:
@@ -26,16 +23,21 @@ class CandidateBuilder:
 
     Args:
         network: the trained network, in eval mode.
-        moments: of its synapses' inputs; empty: surgery goes by magnitude.
-        images: network input for recovery, [B, ...]; None leaves recovery out.
+        options: of surgery.
+        moments: of its synapses' inputs; may be empty where the options need none.
+        images: network input, [B, ...], of which the first serve recovery.
     """
 
     def __init__(
-        self, network: Network, moments: Mapping[str, Moments], images: Tensor | None
+        self,
+        network: Network,
+        options: SurgeryOptions,
+        moments: Mapping[str, Moments],
+        images: Tensor,
     ) -> None:
         self.network = network
-        self._prepared = PreparedSurgery(network, moments)
-        self._images = images
+        self._prepared = PreparedSurgery(network, options, moments)
+        self._images = images[: options.recovery_images]
 
     def build(self, candidate: Candidate) -> Network:
         """Network of a candidate, in eval mode.
@@ -45,15 +47,14 @@ class CandidateBuilder:
         """
         small = compress(self.network, candidate, self._prepared)
         # What nothing was done to needs no recovery, and stays the same bit for bit.
-        if self._images is not None and self.images_for(candidate):
+        if self.images_for(candidate):
             recover(small, self._spreads, self._images)
         return small
 
     def images_for(self, candidate: Candidate) -> int:
         """Images that building a candidate takes."""
-        return 0 if self._images is None or candidate == Candidate() else len(self._images)
+        return 0 if candidate == Candidate() else len(self._images)
 
     @cached_property
     def _spreads(self) -> dict[str, Spread]:
-        assert self._images is not None
         return output_spreads(self.network, self._images)

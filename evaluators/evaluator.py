@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from ..spaces.candidate import Candidate
+from ..spaces.surgery import DEFAULT, SurgeryOptions
 from ..svtmodels.costs import Costs, parent_bytes, static_costs
 from ..svtmodels.network import Network
 from .accuracy import BATCH_SIZE, batches
-from .builder import SECOND_ORDER, CandidateBuilder
+from .builder import CandidateBuilder
 from .data.dataset import ImageData
 from .data.preprocessing import Preprocessing
 from .drift import Traces, layer_drifts, mean_drift
@@ -39,10 +40,7 @@ class EvaluationSettings:
         max_drop: accuracy that may be lost against the parent, as a fraction; None: no limit.
         max_bytes: of the packed tensors; None: no limit.
         max_energy_mj: per image; None: no limit.
-        surgery: ``second-order`` makes up for what leaves by spike co-occurrence; ``magnitude``
-            goes by the size of weights alone.
-        recovery_images: how many of the gate's images every candidate's means and spreads are
-            set right on; 0 leaves that out.
+        surgery: how candidates are built; its recovery images are the first of the gate's.
     """
 
     batch_size: int = BATCH_SIZE
@@ -52,8 +50,7 @@ class EvaluationSettings:
     max_drop: float | None = None
     max_bytes: int | None = None
     max_energy_mj: float | None = None
-    surgery: str = SECOND_ORDER
-    recovery_images: int = 32
+    surgery: SurgeryOptions = DEFAULT
 
 
 class Evaluator:

@@ -15,7 +15,6 @@ from ..svtmodels.network import Network
 from ..svtmodels.surgery.moments import without_moments
 from ..svtmodels.zoo import zoo_path
 from .blueprint import Blueprint
-from .builder import SECOND_ORDER
 from .data.preprocessing import Preprocessing
 from .data.settings import load_splits
 from .data.splits import Splits, held_out_digest
@@ -83,7 +82,7 @@ def prepare(
     notes = [splits.declared, _held_out_note(model.network, splits)]
     blueprint = Blueprint.prepare(model.network, splits, preprocessing, settings, seed)
     left = without_moments(model.network, blueprint.moments)
-    if settings.surgery == SECOND_ORDER and left:
+    if settings.surgery.second_order and left:
         notes.append(
             f"{len(left)} depthwise or very wide synapses are judged by magnitude: {_few(left)}."
         )

@@ -27,6 +27,7 @@ from .config_sections import (
     Section,
     SpaceSection,
     StrategySection,
+    SurgerySection,
     Text,
     TrackingSection,
     one_of,
@@ -49,6 +50,7 @@ class Config(Section):
         constraints: limits of a feasible candidate.
         strategy: who suggests candidates.
         gate: the early rejection by membrane drift.
+        surgery: how a candidate is built.
         evaluation: how a candidate is measured.
         budget: when to stop.
         cluster: where evaluations are done.
@@ -71,6 +73,7 @@ class Config(Section):
     constraints: ConstraintsSection = ConstraintsSection()
     strategy: StrategySection = StrategySection()
     gate: GateSection = GateSection()
+    surgery: SurgerySection = SurgerySection()  # pyright: ignore[reportInvalidTypeForm]
     evaluation: EvaluationSection = EvaluationSection()
     budget: BudgetSection = BudgetSection()
     cluster: ClusterSection = Field(default_factory=lambda: ClusterSection())

@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     JsonValue,
     ValidationInfo,
+    create_model,
     field_validator,
     model_validator,
 )
@@ -25,6 +26,7 @@ from pydantic import (
 from ..spaces.errors import unknown_name
 from ..spaces.site import UNTOUCHED_BITS, SiteKind
 from ..spaces.space import DEFAULT_LEVELS, Granularity
+from ..spaces.surgery import ALLOWED, SurgeryOptions
 from .tracking.settings import TrackingSettings
 
 Objective = Literal["accuracy", "bytes", "energy_mj", "synops", "macs"]
@@ -63,6 +65,12 @@ def _bits(value: int) -> int:
     return value
 
 
+def _state_bits(value: int) -> int:
+    if not (4 <= value <= 16 or value == UNTOUCHED_BITS):
+        raise ValueError(f"got {value}; allowed: 4..16, or {UNTOUCHED_BITS} for untouched.")
+    return value
+
+
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -73,6 +81,12 @@ _Bits = Annotated[
     tuple[Annotated[int, AfterValidator(_bits)], ...], _Lax, BeforeValidator(_none_is_empty)
 ]
 _Steps = Annotated[tuple[Count, ...], _Lax, BeforeValidator(_none_is_empty)]
+_StateBits = Annotated[
+    tuple[Annotated[int, AfterValidator(_state_bits)], ...], _Lax, BeforeValidator(_none_is_empty)
+]
+_Switches = Annotated[
+    tuple[Annotated[int, Field(ge=0, le=1)], ...], _Lax, BeforeValidator(_none_is_empty)
+]
 
 PLAIN = "a mapping of names to text, numbers, true, false, null, lists, mappings"
 """What a free mapping may hold; dates and the like need quotes."""
@@ -81,7 +95,8 @@ _COUNT = "a whole number of at least 1"
 _COUNT_OR_NULL = f"{_COUNT}, or null"
 _FLAG = "true or false"
 _NAME = "a name"
-_RATIOS = "a list of keep ratios above 0 and up to 1; [] or null: leave this kind alone"
+_LEFT_ALONE = "[] or null: leave this kind alone"
+_RATIOS = f"a list of keep ratios above 0 and up to 1; {_LEFT_ALONE}"
 
 
 class ModelSection(Section):
@@ -109,13 +124,18 @@ class LevelsSection(Section):
     token: _Ratios = Field(default=DEFAULT_LEVELS[SiteKind.TOKEN], description=_RATIOS)
     weight: _Bits = Field(
         default=tuple(int(bits) for bits in DEFAULT_LEVELS[SiteKind.WEIGHT]),
-        description=f"a list of bit-widths, 2..8 or {UNTOUCHED_BITS}; [] or null: leave this "
-        "kind alone",
+        description=f"a list of bit-widths, 2..8 or {UNTOUCHED_BITS}; {_LEFT_ALONE}",
     )
     time: _Steps = Field(
         default=tuple(int(steps) for steps in DEFAULT_LEVELS[SiteKind.TIME]),
-        description="a list of numbers of steps from 1 up; [] or null: leave this kind alone",
+        description=f"a list of numbers of steps from 1 up; {_LEFT_ALONE}",
     )
+
+    state: _StateBits = Field(
+        default=(), description=f"a list of bit-widths, 4..16 or {UNTOUCHED_BITS}; {_LEFT_ALONE}"
+    )
+    density: _Ratios = Field(default=(), description=_RATIOS)
+    recovery: _Switches = Field(default=(), description=f"a list of 0 and 1; {_LEFT_ALONE}")
 
     @model_validator(mode="after")
     def _something_left(self) -> Self:
@@ -189,20 +209,29 @@ class GateSection(Section):
 
 
 class EvaluationSection(Section):
-    """How a candidate is built and measured.
-
-    `surgery` and `recovery_images` say how what leaves is made up for without training, `alpha`
-    is the error level of the sequential test.
-    """
+    """How a candidate is measured; `alpha` is the error level of the sequential test."""
 
     batch_size: int = Field(default=100, ge=1, description=_COUNT)
     gate_images: int = Field(default=128, ge=1, description=_COUNT)
     alpha: float = Field(default=0.05, gt=0, lt=1, description="a fraction between 0 and 1")
     energy_preset: Text = Field(default="45nm", description="the name of an energy preset")
-    surgery: Literal["second-order", "magnitude"] = Field(
-        default="second-order", description="second-order or magnitude"
-    )
-    recovery_images: int = Field(default=32, ge=0, description="a whole number from 0")
+
+
+def _surgery_fields() -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, default in SurgeryOptions().to_dict().items():
+        allowed = ALLOWED.get(name)
+        if allowed is not None:
+            kind = Annotated[str, BeforeValidator(one_of(f"surgery.{name}", allowed))]
+            fields[name] = (kind, Field(default=default, description=", ".join(allowed)))
+        else:
+            kind = Annotated[int, Field(ge=0)]
+            fields[name] = (kind, Field(default=default, description="a whole number from 0"))
+    return fields
+
+
+SurgerySection = create_model("SurgerySection", __base__=Section, **_surgery_fields())
+"""The fields of `SurgeryOptions`, which knows what they mean and what is allowed."""
 
 
 class BudgetSection(Section):

@@ -17,6 +17,7 @@ from ..evaluators.packing import pack_member, verify
 from ..evaluators.preparation import TrainedModel, prepare
 from ..spaces.errors import NothingFeasible, RunFailed
 from ..spaces.space import Space
+from ..spaces.surgery import SurgeryOptions
 from .config import Config
 from .controller import Budget, Controller
 from .front import Front, Objective
@@ -188,8 +189,7 @@ class Search:
             gate_images=given.gate_images,
             alpha=given.alpha,
             energy_preset=given.energy_preset,
-            surgery=given.surgery,
-            recovery_images=given.recovery_images,
+            surgery=SurgeryOptions.from_dict(self.config.surgery.model_dump()),
             max_drop=limits.max_drop,
             max_bytes=min((s for s in sizes if s is not None), default=None),
             max_energy_mj=limits.max_energy_mj,

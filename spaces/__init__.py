@@ -11,10 +11,13 @@ from .errors import (
     unknown_name,
 )
 from .site import UNTOUCHED_BITS, Site, SiteKind
-from .space import DEFAULT_LEVELS, Granularity, Point, Space
+from .space import DEFAULT_KINDS, DEFAULT_LEVELS, Granularity, Point, Space
+from .surgery import MAGNITUDE, SurgeryOptions
 
 __all__ = [
+    "DEFAULT_KINDS",
     "DEFAULT_LEVELS",
+    "MAGNITUDE",
     "UNTOUCHED_BITS",
     "Axis",
     "BadInput",
@@ -28,5 +31,6 @@ __all__ = [
     "SiteKind",
     "Space",
     "SpikefrontError",
+    "SurgeryOptions",
     "unknown_name",
 ]

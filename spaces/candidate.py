@@ -11,6 +11,11 @@ from .errors import BadInput, unknown_name
 from .site import Site, SiteKind
 
 _KEY_LENGTH = 16
+_ALLOWED = {
+    SiteKind.WEIGHT: "2..8 or 32",
+    SiteKind.STATE: "4..16 or 32",
+    SiteKind.RECOVERY: "0 or 1",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,7 @@ class Candidate:
 
 def _check(site: Site, value: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not site.allows(value):
-        allowed = "2..8 or 32" if site.kind is SiteKind.WEIGHT else f"1..{site.size}"
+        allowed = _ALLOWED.get(site.kind, f"1..{site.size}")
         if site.unit > 1:
             allowed = f"multiples of {site.unit} up to {site.size}"
         raise BadInput(f"{site.kind} site {site.name}: got {value!r}; allowed: {allowed}.")

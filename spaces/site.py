@@ -10,6 +10,10 @@ UNTOUCHED_BITS = 32
 """Bit-width that leaves a weight as it is."""
 
 
+FULL_DENSITY = 100
+"""Percent of the numbers of a weight tensor that nothing was taken from."""
+
+
 class SiteKind(enum.StrEnum):
     """What can be chosen at a site."""
 
@@ -21,9 +25,15 @@ class SiteKind(enum.StrEnum):
     """Bit-width of one weight tensor (32 = untouched)."""
     TIME = "time"
     """Number of time steps of the whole network."""
+    STATE = "state"
+    """Bit-width of the membrane potentials of one neuron layer (32 = untouched)."""
+    DENSITY = "density"
+    """Percent of one weight tensor's numbers that are not zero."""
+    RECOVERY = "recovery"
+    """Whether the network is recovered without training after surgery: 1 or 0."""
 
 
-RATIO_KINDS = frozenset({SiteKind.CHANNEL, SiteKind.TOKEN})
+RATIO_KINDS = frozenset({SiteKind.CHANNEL, SiteKind.TOKEN, SiteKind.DENSITY})
 """Kinds whose levels are keep ratios in (0, 1]; the others take whole numbers."""
 
 SCOPE_ALL = "all"
@@ -36,7 +46,7 @@ class Site:
     Attributes:
         name: module path, e.g. ``block.0.mlp.hidden``; unique within its kind.
         kind: what is chosen here.
-        size: the value that changes nothing (channels, tokens, 32 bits, T).
+        size: the value that changes nothing (channels, tokens, 32 bits, T, 100 %, recovered).
         stage: coarse part of the network that the site belongs to, e.g. ``encoder``.
         block: fine part, e.g. ``block.0``.
         unit: legal values are multiples of it (heads keep equal widths: unit = heads).
@@ -70,4 +80,8 @@ class Site:
         """Whether a network can be built with this value here."""
         if self.kind is SiteKind.WEIGHT:
             return 2 <= value <= 8 or value == UNTOUCHED_BITS
+        if self.kind is SiteKind.STATE:
+            return 4 <= value <= 16 or value == UNTOUCHED_BITS
+        if self.kind is SiteKind.RECOVERY:
+            return value in (0, 1)
         return 0 < value <= self.size and value % self.unit == 0

@@ -21,7 +21,13 @@ DEFAULT_LEVELS: Mapping[SiteKind, tuple[float, ...]] = {
     SiteKind.TOKEN: (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
     SiteKind.WEIGHT: (2, 3, 4, 5, 6, 8, 32),
     SiteKind.TIME: (1, 2, 3, 4),
+    SiteKind.STATE: (4, 6, 8, 12, 16, 32),
+    SiteKind.DENSITY: (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0),
+    SiteKind.RECOVERY: (0, 1),
 }
+
+DEFAULT_KINDS = (SiteKind.CHANNEL, SiteKind.TOKEN, SiteKind.WEIGHT, SiteKind.TIME)
+"""What is searched where nothing is said; the others are searched when they are named."""
 
 
 class Granularity(enum.StrEnum):
@@ -64,7 +70,7 @@ class Space:
         granularity: Granularity | str = Granularity.LAYER,
         levels: Mapping[SiteKind, Sequence[float]] | None = None,
     ) -> Space:
-        """Space over the kinds named in `levels` (all kinds with default levels if None).
+        """Space over the kinds named in `levels` (None: `DEFAULT_KINDS` with default levels).
 
         The full size always is a level (nothing needs to be compressed), whether named or not.
         Axes with a single level are left out.
@@ -76,7 +82,7 @@ class Space:
             raise unknown_name("granularity", str(granularity), (g.value for g in Granularity))
         granularity = Granularity(granularity)
         sites = tuple(sites)
-        chosen = DEFAULT_LEVELS if levels is None else levels
+        chosen = {k: DEFAULT_LEVELS[k] for k in DEFAULT_KINDS} if levels is None else levels
         groups: dict[tuple[SiteKind, str], list[Site]] = {}
         for site in sites:
             if site.kind in chosen:

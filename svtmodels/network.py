@@ -151,7 +151,7 @@ class Network(nn.Module, abc.ABC):
         Args:
             granularity: network, stage, block or layer.
             axes: the kinds to search with their default levels, or a mapping of kinds to levels;
-                None: all kinds.
+                None: `DEFAULT_KINDS`.
         """
         return Space.build(self.sites, granularity, _levels(axes))
 

@@ -15,7 +15,12 @@ _BLOCK = 64
 """Columns that are rounded before the rest is updated."""
 
 
-def quantise(weight: Tensor, bits: int, products: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def quantise(
+    weight: Tensor,
+    bits: int,
+    products: Tensor | None = None,
+    importance: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
     """Integer codes and scales of a weight.
 
     Rounded to nearest without `products`. With them, column by column, and the rounding error of
@@ -25,14 +30,15 @@ def quantise(weight: Tensor, bits: int, products: Tensor | None = None) -> tuple
         weight: float [C_out, ...], batch norm folded in.
         bits: 2..8; codes lie in -(2^(bits-1) - 1) .. 2^(bits-1) - 1.
         products: second moments of its input, [D, D], D the numbers of a row.
+        importance: of the numbers of a row for its scale, [D]; None: all alike.
 
     Returns:
         Codes int8 of the weight's shape, scales [C_out] of its dtype: ``codes * scale ~ weight``.
     """
     limit = 2 ** (bits - 1) - 1
     rows = weight.flatten(1)
-    importance = torch.ones_like(rows[0]) if products is None else products.diagonal().to(rows)
-    scale = _scales(rows, limit, importance)
+    weighing = torch.ones_like(rows[0]) if importance is None else importance.to(rows)
+    scale = _scales(rows, limit, weighing)
     rounded = _round(rows, scale, limit)
     if products is not None:
         rounded = _compensated(rows, scale, limit, products)

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...spaces.surgery import MAGNITUDE, SurgeryOptions
 from ..declaration import Synapse
 from ..network import Network
 from ..parts.synapse import ChannelAffine, ChannelNorm, parameters_of
@@ -60,12 +61,19 @@ class PreparedSurgery:
 
     Args:
         network: trained, not compressed.
+        options: how it is done.
         moments: of its synapses' inputs; those without any are judged by magnitude, rounded to
             nearest, and not compensated.
     """
 
-    def __init__(self, network: Network, moments: Mapping[str, Moments] | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        options: SurgeryOptions = MAGNITUDE,
+        moments: Mapping[str, Moments] | None = None,
+    ) -> None:
         self.network = network
+        self.options = options
         self._moments = moments or {}
         self._synapses = {s.name: s for s in network.declaration.synapses}
         self._groups = {group.name: group for group in network.declaration.channels}
@@ -89,7 +97,8 @@ class PreparedSurgery:
     def _order(self, name: str) -> Tensor:
         group = self._groups[name]
         consumer = sole_consumer(self._synapses, group)
-        if consumer is None or consumer.name not in self._moments:
+        by_strength = self.options.channels == "l2"
+        if by_strength or consumer is None or consumer.name not in self._moments:
             return strength_order(self.network, group)
         scale, _ = self._norm(consumer)
         weight = parameters_of(self.network.get_submodule(consumer.weight))[0].flatten(1)
@@ -100,7 +109,7 @@ class PreparedSurgery:
     def _cut(self, name: str, kept: Tensor) -> Cut:
         synapse = self._synapses[name]
         weight = parameters_of(self.network.get_submodule(synapse.weight))[0]
-        if name not in self._moments:
+        if self.options.compensation == "none" or name not in self._moments:
             return Cut(weight.index_select(1, kept), None)
         rows, columns = weight.flatten(1), _columns(weight, kept)
         solved = resolved(rows, self._products(synapse), columns)
@@ -126,8 +135,10 @@ class PreparedSurgery:
         if name not in self._moments:
             return Rounded(*quantise(weight, bits), shift)
         products = self._products(synapse)[columns][:, columns]
-        codes, steps = quantise(weight, bits, products)
-        if self._takes_shift(synapse):
+        importance = products.diagonal() if self.options.scales == "importance" else None
+        compensated = self.options.rounding == "compensated"
+        codes, steps = quantise(weight, bits, products if compensated else None, importance)
+        if compensated and self._takes_shift(synapse):
             means = torch.from_numpy(self._moments[name].means).to(weight)[columns]
             shift = shift + (weight.flatten(1) - codes.flatten(1) * steps[:, None]) @ means
         return Rounded(codes, steps, shift)

@@ -22,7 +22,7 @@ from spikefront.evaluators.data import (
     load_splits,
 )
 from spikefront.evaluators.evaluator import EvaluationSettings
-from spikefront.spaces import Candidate
+from spikefront.spaces import MAGNITUDE, Candidate
 from spikefront.svtmodels import build_official
 from spikefront.svtmodels.checkpoint import load_checkpoint, save_checkpoint
 from spikefront.svtmodels.network import Network
@@ -32,7 +32,7 @@ from spikefront.svtmodels.zoo import zoo_path
 # More threads than cores make a busy machine crawl.
 torch.set_num_threads(1)
 
-PLAIN: dict[str, Any] = {"surgery": "magnitude", "recovery_images": 0}
+PLAIN: dict[str, Any] = {"surgery": MAGNITUDE}
 """Settings that make an evaluator's candidates those of `compress` alone."""
 
 N_CALIBRATION, N_SEARCH, N_TEST = 24, 60, 40

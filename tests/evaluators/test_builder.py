@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-import pytest
 import torch
 from evaluated_models import (
     GATE_IMAGES,
@@ -23,7 +21,7 @@ from spikefront.evaluators.data import Preprocessing
 from spikefront.evaluators.evaluation import Request
 from spikefront.evaluators.evaluator import EvaluationSettings
 from spikefront.evaluators.packing import pack_member
-from spikefront.spaces import BadInput, Candidate
+from spikefront.spaces import Candidate, SurgeryOptions
 from spikefront.svtmodels.packed.reader import load_packed
 
 PREPROCESSING = Preprocessing.preset("digits")
@@ -32,7 +30,9 @@ PREPROCESSING = Preprocessing.preset("digits")
 @cache
 def blueprint(recovery_images: int) -> Blueprint:
     settings = EvaluationSettings(
-        batch_size=20, gate_images=GATE_IMAGES, recovery_images=recovery_images
+        batch_size=20,
+        gate_images=GATE_IMAGES,
+        surgery=SurgeryOptions(recovery_images=recovery_images),
     )
     return Blueprint.prepare(digits_network(), few_digits(), PREPROCESSING, settings)
 
@@ -77,9 +77,3 @@ def test_the_packed_network_is_the_evaluated_one(tmp_path: Path) -> None:
     packed = load_packed(tmp_path / "member")
     images = PREPROCESSING.apply(few_digits().search.images[:10])
     assert torch.equal(packed(images), blueprint(8).builder().build(candidate)(images))
-
-
-def test_an_unknown_surgery_is_refused() -> None:
-    settings = replace(digits_blueprint().settings, surgery="magnitudes")
-    with pytest.raises(BadInput, match="unknown surgery 'magnitudes'"):
-        Blueprint.prepare(digits_network(), few_digits(), PREPROCESSING, settings)

@@ -15,7 +15,7 @@ from spikefront.evaluators.data import Preprocessing, load_splits
 from spikefront.evaluators.evaluation import Request, State
 from spikefront.evaluators.evaluator import EvaluationSettings
 from spikefront.evaluators.preparation import TrainedModel, prepare, preprocessing_of
-from spikefront.spaces import BadInput, Candidate, Granularity, SiteKind
+from spikefront.spaces import MAGNITUDE, BadInput, Candidate, Granularity, SiteKind
 from spikefront.svtmodels import build_official
 from spikefront.svtmodels.checkpoint import read_card, save_checkpoint
 from spikefront.svtmodels.costs import parent_bytes
@@ -173,5 +173,5 @@ def test_what_is_judged_by_magnitude_is_said() -> None:
     _, notes = prepare(model, data, few, 0)
     (note,) = [text for text in notes if "judged by magnitude" in text]
     assert "dwconv" in note
-    _, silent = prepare(model, data, replace(few, surgery="magnitude"), 0)
+    _, silent = prepare(model, data, replace(few, surgery=MAGNITUDE), 0)
     assert silent == notes[:2]

@@ -12,7 +12,16 @@ from pydantic import ValidationError
 
 from spikefront.search import config_sections
 from spikefront.search.config import Config
-from spikefront.spaces import DEFAULT_LEVELS, BadInput, Granularity, Site, SiteKind, Space
+from spikefront.spaces import (
+    DEFAULT_KINDS,
+    DEFAULT_LEVELS,
+    BadInput,
+    Granularity,
+    Site,
+    SiteKind,
+    Space,
+    SurgeryOptions,
+)
 
 MINIMAL = "model: {zoo: small}\n"
 
@@ -23,7 +32,8 @@ def test_defaults():
     assert (config.model.zoo, config.model.checkpoint, config.model.known) == ("small", None, {})
     assert config.data == {"name": "digits"}
     assert config.space.granularity is Granularity.LAYER
-    assert config.space.levels.chosen() == DEFAULT_LEVELS
+    assert config.space.levels.chosen() == {kind: DEFAULT_LEVELS[kind] for kind in DEFAULT_KINDS}
+    assert config.surgery.model_dump() == SurgeryOptions().to_dict()
     assert config.objectives == ("accuracy", "bytes")
     assert set(config.constraints.model_dump().values()) == {None}
     assert config.strategy.model_dump() == {"name": "nsga2", "population": 40, "options": {}}
@@ -39,8 +49,6 @@ def test_defaults():
         "gate_images": 128,
         "alpha": 0.05,
         "energy_preset": "45nm",
-        "surgery": "second-order",
-        "recovery_images": 32,
     }
     assert config.budget.model_dump() == {
         "candidates": 300,

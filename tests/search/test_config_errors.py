@@ -138,7 +138,7 @@ _ALL_SECTIONS = list(_sections(_FULL))
 
 
 def test_every_section_is_tried_for_unknown_keys():
-    assert len(_ALL_SECTIONS) == 11
+    assert len(_ALL_SECTIONS) == 12
 
 
 @settings(deadline=None)

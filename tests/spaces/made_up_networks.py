@@ -6,12 +6,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from spikefront.spaces import UNTOUCHED_BITS, Site, SiteKind, Space
-from spikefront.spaces.site import RATIO_KINDS
+from spikefront.spaces.site import FULL_DENSITY, RATIO_KINDS
 
 untimed = settings(deadline=None)
 """A busy machine must not fail a property."""
 
 LEGAL_BITS = (2, 3, 4, 5, 6, 7, 8, UNTOUCHED_BITS)
+LEGAL_STATES = (*range(4, 17), UNTOUCHED_BITS)
 
 ratios = st.floats(0, 1, exclude_min=True)
 _units = st.integers(1, 12)
@@ -22,6 +23,7 @@ def networks(draw: st.DrawFn) -> tuple[Site, ...]:
     """Sites of one network: stages hold blocks, blocks hold sites of all kinds."""
     steps = draw(st.integers(1, 6))
     sites = [Site("time", SiteKind.TIME, steps, "network", "network")]
+    sites.append(Site("network", SiteKind.RECOVERY, 1, "network", "network"))
     for stage in range(draw(st.integers(1, 2))):
         for block in range(draw(st.integers(1, 3))):
             sites += draw(_blocks(f"stage.{stage}", f"stage.{stage}.block.{block}"))
@@ -37,6 +39,8 @@ def _blocks(draw: st.DrawFn, stage: str, block: str) -> list[Site]:
         size = unit * draw(st.integers(1, 64))
         sites.append(Site(name, SiteKind.CHANNEL, size, stage, block, unit))
         sites.append(Site(name, SiteKind.WEIGHT, UNTOUCHED_BITS, stage, block))
+        sites.append(Site(name, SiteKind.DENSITY, FULL_DENSITY, stage, block))
+        sites.append(Site(name, SiteKind.STATE, UNTOUCHED_BITS, stage, block))
     return sites
 
 
@@ -44,7 +48,15 @@ def levels_of(kind: SiteKind) -> st.SearchStrategy[float]:
     """A level that is legal for a kind."""
     if kind in RATIO_KINDS:
         return ratios
-    return st.sampled_from(LEGAL_BITS) if kind is SiteKind.WEIGHT else st.integers(1, 8)
+    match kind:
+        case SiteKind.WEIGHT:
+            return st.sampled_from(LEGAL_BITS)
+        case SiteKind.STATE:
+            return st.sampled_from(LEGAL_STATES)
+        case SiteKind.RECOVERY:
+            return st.integers(0, 1)
+        case _:
+            return st.integers(1, 8)
 
 
 @st.composite

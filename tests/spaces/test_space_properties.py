@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from made_up_networks import levels, levels_of, networks, points, ratios, untimed
 
 from spikefront.spaces import (
-    DEFAULT_LEVELS,
+    DEFAULT_KINDS,
     BadInput,
     Candidate,
     Granularity,
@@ -41,7 +41,7 @@ def test_default_levels_fit_every_network(sites, granularity):
     space = Space.build(sites, granularity)
     lowest = space.decode((0,) * len(space.axes))
     assert all(site.allows(lowest.value(site)) for site in sites)
-    assert {axis.kind for axis in space.axes} <= set(DEFAULT_LEVELS)
+    assert {axis.kind for axis in space.axes} <= set(DEFAULT_KINDS)
 
 
 @untimed
@@ -133,6 +133,12 @@ _ILLEGAL = [
     (SiteKind.WEIGHT, 40),
     (SiteKind.WEIGHT, 4.5),
     (SiteKind.WEIGHT, math.inf),
+    (SiteKind.STATE, 3),
+    (SiteKind.STATE, 17),
+    (SiteKind.DENSITY, 0),
+    (SiteKind.DENSITY, 1.01),
+    (SiteKind.RECOVERY, 2),
+    (SiteKind.RECOVERY, -1),
     (SiteKind.TIME, 0),
     (SiteKind.TIME, -1),
     (SiteKind.TIME, math.nan),
@@ -141,7 +147,8 @@ _ILLEGAL = [
 
 @pytest.mark.parametrize(("kind", "level"), _ILLEGAL)
 def test_levels_out_of_range_are_refused(kind, level):
-    sites = [Site("x", kind, 32, "s", "b"), Site("w", SiteKind.WEIGHT, 32, "s", "b")]
+    size = 1 if kind is SiteKind.RECOVERY else 32
+    sites = [Site("x", kind, size, "s", "b"), Site("w", SiteKind.WEIGHT, 32, "s", "b")]
     with pytest.raises(BadInput, match=rf"{kind} level .*out of range"):
         Space.build(sites, levels={SiteKind.WEIGHT: [2], kind: [level]})
 
@@ -150,12 +157,17 @@ def test_levels_out_of_range_are_refused(kind, level):
 @given(st.sampled_from(SiteKind).flatmap(lambda kind: st.tuples(st.just(kind), levels_of(kind))))
 def test_levels_in_range_are_taken(pair):
     kind, level = pair
-    size = 1000 if kind in (SiteKind.CHANNEL, SiteKind.TOKEN) else 32
+    size = {
+        SiteKind.CHANNEL: 1000,
+        SiteKind.TOKEN: 1000,
+        SiteKind.DENSITY: 100,
+        SiteKind.RECOVERY: 1,
+    }.get(kind, 32)
     sites = [Site("x", kind, size, "s", "b"), Site("t", SiteKind.TIME, 2, "s", "b")]
     space = Space.build(
         sites,
         levels={SiteKind.TIME: [1], kind: [level, 1]}
-        | ({kind: [level]} if kind is SiteKind.WEIGHT else {}),
+        | ({kind: [level]} if kind in (SiteKind.WEIGHT, SiteKind.STATE) else {}),
     )
     assert space.size > 1
 

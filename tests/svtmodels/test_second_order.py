@@ -7,7 +7,7 @@ import torch
 from golden_rule import FIXTURES, Golden
 from torch import Tensor
 
-from spikefront.spaces import BadInput, Candidate
+from spikefront.spaces import BadInput, Candidate, SurgeryOptions
 from spikefront.spaces.site import SiteKind
 from spikefront.svtmodels import Network, build_official, compress
 from spikefront.svtmodels.costs import static_costs
@@ -61,7 +61,9 @@ def chosen(network: Network, **levels: float) -> Candidate:
 def prepared(request: pytest.FixtureRequest) -> PreparedSurgery:
     network = network_of(request.param)
     images = images_for(network)
-    return PreparedSurgery(network, collect_moments(network, [images], len(images)))
+    return PreparedSurgery(
+        network, SurgeryOptions(), collect_moments(network, [images], len(images))
+    )
 
 
 def test_every_candidate_has_the_costs_that_were_promised(prepared: PreparedSurgery) -> None:
@@ -155,7 +157,9 @@ def test_wide_and_depthwise_synapses_fall_back(monkeypatch: pytest.MonkeyPatch) 
         assert (synapse.name in left) == wide
     assert left
     small = compress(
-        network, chosen(network, channel=0.5, weight=3), PreparedSurgery(network, found)
+        network,
+        chosen(network, channel=0.5, weight=3),
+        PreparedSurgery(network, SurgeryOptions(), found),
     )
     assert small(images).isfinite().all()
 
@@ -168,7 +172,9 @@ def test_silent_channels_leave_no_trace() -> None:
     norm.get_parameter("weight").data[silent] = 0
     norm.get_parameter("bias").data[silent] = -1.0
     images = images_for(network).double()
-    surgery = PreparedSurgery(network, collect_moments(network, [images], len(images)))
+    surgery = PreparedSurgery(
+        network, SurgeryOptions(), collect_moments(network, [images], len(images))
+    )
     (site,) = [s for s in network.sites if s.name == hidden.name and s.kind is SiteKind.CHANNEL]
     small = compress(network, Candidate.of({site: hidden.size // 2}), surgery)
     assert torch.equal(small.kept_channels[hidden.name], torch.arange(1, hidden.size, 2))
@@ -180,10 +186,10 @@ def test_the_cache_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     images = images_for(network)
     moments = collect_moments(network, [images], len(images))
     candidates = [chosen(network, channel=c, weight=w) for c in (0.5, 0.25) for w in (2, 4)]
-    roomy = PreparedSurgery(network, moments)
+    roomy = PreparedSurgery(network, SurgeryOptions(), moments)
     expected = [compress(network, c, roomy).state_dict() for c in candidates]
     monkeypatch.setattr(prepared_module, "CACHE_BYTES", 1)
-    cramped = PreparedSurgery(network, moments)
+    cramped = PreparedSurgery(network, SurgeryOptions(), moments)
     for candidate, wanted in zip(reversed(candidates), reversed(expected), strict=True):
         found = compress(network, candidate, cramped).state_dict()
         assert all(torch.equal(found[name], tensor) for name, tensor in wanted.items())
