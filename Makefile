@@ -36,7 +36,7 @@ bench-networks: $(VENV)/installed
 	$(BIN)/python -m benchmarks.networks
 
 bench-surgery: $(VENV)/installed
-	$(BIN)/python -m benchmarks.surgery
+	$(BIN)/python -m benchmarks.surgery $(ARGUMENTS)
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

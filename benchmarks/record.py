@@ -23,6 +23,7 @@ def write_record(
     rows: Sequence[Mapping[str, Any]],
     summary: Mapping[str, float],
     folder: Path = RESULTS,
+    arguments: str = "",
 ) -> Path:
     """Write `<folder>/<name>.json`, whole or not at all.
 
@@ -31,13 +32,14 @@ def write_record(
         rows: what was measured.
         summary: its figures by name.
         folder: where the file goes.
+        arguments: that it was given, as they were written.
 
     Raises:
         RunFailed: the file cannot be written.
     """
     record = {
         "name": name,
-        "command": f"make bench-{name}",
+        "command": f"make bench-{name}" + (f' ARGUMENTS="{arguments}"' if arguments else ""),
         "machine": machine(),
         "versions": {"python": platform.python_version()}
         | {package: version(package) for package in _PACKAGES},

@@ -1,128 +1,81 @@
-"""`make bench-surgery`: what second-order surgery and recovery save, on the trained networks.
+"""`make bench-surgery`: what surgery saves and what it costs, on the trained networks of the zoo.
 
-The same choice at every site; accuracy on the first search images after surgery by magnitude,
-second-order surgery, and second-order surgery with recovery. No training. The CIFAR-10 networks
-take part where their data lie in `data/cifar10`.
+First every axis by itself with the default options: bytes, MACs, SynOps and measured time. Then
+accuracy against what is kept for every criterion, with and without recovery. No training. The
+CIFAR-10 networks take part where their data lie in `data/cifar10`.
 """
 
 from __future__ import annotations
 
-import functools
+import argparse
+import json
 import os
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from spikefront.evaluators.accuracy import accuracy, batches
-from spikefront.evaluators.builder import CandidateBuilder
-from spikefront.evaluators.data import Preprocessing, load_splits
-from spikefront.evaluators.evaluator import EvaluationSettings
-from spikefront.search.cli.table import table
-from spikefront.spaces import MAGNITUDE, BadInput, Candidate
-from spikefront.svtmodels.checkpoint import load_checkpoint
-from spikefront.svtmodels.network import Network
-from spikefront.svtmodels.surgery.moments import collect_moments
-from spikefront.svtmodels.zoo import zoo_names, zoo_path
+from spikefront.svtmodels.zoo import zoo_names
 
 from .pairing import seconds
 from .record import write_record
+from .surgery_axes import benches, measure_axes, show_axes
+from .surgery_build import measure_builds
+from .surgery_criteria import measure_criteria, show_criteria
+from .surgery_page import page
+from .surgery_plots import plot_criteria
 
-CHOICES: Mapping[str, Mapping[str, float]] = {
-    "4 bits": {"weight": 4},
-    "3 bits": {"weight": 3},
-    "2 bits": {"weight": 2},
-    "half of all channels": {"channel": 0.5},
-    "3 bits, half of all channels": {"weight": 3, "channel": 0.5},
-}
-"""Levels by kind of site."""
-
-MODES = ("magnitude", "second_order", "recovered")
-_SEARCH_IMAGES = 1000
-_HEADER = ("network", "trained", "choice", "magnitude", "second-order", "recovered", "built in")
-
-
-def measure(name: str, images: int = _SEARCH_IMAGES) -> list[dict[str, Any]]:
-    """Rows of one trained network of the zoo, one per choice.
-
-    Raises:
-        BadInput: its data are not there.
-    """
-    network = load_checkpoint(zoo_path(name))
-    splits = load_splits(network.card["data"], with_train=False, with_test=False)
-    preprocessing = Preprocessing.from_dict(network.card["preprocessing"])
-    settings = EvaluationSettings()
-    inputs = (x for x, _ in batches(splits.calibration, preprocessing, settings.batch_size))
-    moments = collect_moments(network, inputs, len(splits.calibration))
-    options = settings.surgery
-    recovery = preprocessing.apply(splits.calibration.images[: options.recovery_images])
-    unrecovered = replace(options, recovery_images=0)
-    builders = {
-        "magnitude": CandidateBuilder(network, MAGNITUDE, {}, recovery),
-        "second_order": CandidateBuilder(network, unrecovered, moments, recovery),
-        "recovered": CandidateBuilder(network, options, moments, recovery),
-    }
-    judged = splits.search.take(range(min(images, len(splits.search))))
-    rows: list[dict[str, Any]] = []
-    for choice, levels in CHOICES.items():
-        candidate = _chosen(network, levels)
-        row: dict[str, Any] = {
-            "network": name,
-            "choice": choice,
-            "images": len(judged),
-            "trained": accuracy(network, judged, preprocessing),
-        }
-        for mode, builder in builders.items():
-            row[mode] = accuracy(builder.build(candidate), judged, preprocessing)
-        # All that it needs was looked up once by now.
-        build = functools.partial(builders["second_order"].build, candidate)
-        row["warm_seconds"] = statistics.median(seconds(build) for _ in range(5))
-        rows.append(row)
-    return rows
-
-
-def _chosen(network: Network, levels: Mapping[str, float]) -> Candidate:
-    sites = [site for site in network.sites if site.kind.value in levels]
-    return Candidate.of({site: site.value_at(levels[site.kind.value]) for site in sites})
-
-
-def show(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Table of all rows."""
-    return table(_HEADER, [_cells(row) for row in rows])
-
-
-def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    reached = (f"{row[mode]:.1%}" for mode in MODES)
-    warm = f"{1000 * row['warm_seconds']:.0f} ms"
-    return (row["network"], f"{row['trained']:.1%}", row["choice"], *reached, warm)
+_DOCS = Path(__file__).parents[1] / "docs"
 
 
 def summarise(rows: Sequence[Mapping[str, Any]], spent: float) -> dict[str, float]:
-    """Mean drop of each mode over all rows, and hours; `spent` in seconds."""
-    drops = {
-        f"mean_drop_{mode}": statistics.mean(row["trained"] - row[mode] for row in rows)
-        for mode in MODES
-    }
-    return {**drops, "hours": spent / 3600}
+    """Mean drop of each way of an axis over all networks and levels; `spent` in seconds."""
+    drops: dict[str, list[float]] = {}
+    for row in rows:
+        if row["part"] == "criteria":
+            name = f"drop: {row['axis']}, {row['way']}, {row['recovery']}"
+            drops.setdefault(name, []).append(row["trained"] - row["accuracy"])
+    means = {name: statistics.mean(found) for name, found in drops.items()}
+    return {**means, "hours": spent / 3600}
+
+
+def write_pages(record: Path, folder: Path) -> list[Path]:
+    """Write tables and plots of a record; the same record gives the same files."""
+    read = json.loads(record.read_text(encoding="utf-8"))
+    results = folder / "surgery-results.md"
+    results.write_text(page(read), encoding="utf-8")
+    criteria = [row for row in read["rows"] if row["part"] == "criteria"]
+    return [results, *plot_criteria(criteria, folder)]
 
 
 def main() -> None:
-    """Measure all networks whose data are there, print the table and write the record."""
+    """Measure all networks whose data are there; print tables, write record and plots."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=1000, help="search images to judge on")
+    parser.add_argument("--networks", nargs="+", default=list(zoo_names()), help="of the zoo")
+    options = parser.parse_args()
+    if options.images < 1:
+        parser.error(f"--images is {options.images}; give at least 1.")
     torch.set_num_threads(1)
-    rows: list[dict[str, Any]] = []
+    axes: list[dict[str, Any]] = []
+    criteria: list[dict[str, Any]] = []
 
     def run() -> None:
-        for name in zoo_names():
-            try:
-                rows.extend(measure(name))
-            except BadInput as error:
-                print(f"{name} is left out: {error}")
+        for bench in benches(options.networks, options.images):
+            axes.extend(measure_axes(bench))
+            print(show_axes([row for row in axes if row["network"] == bench.name]), flush=True)
+            criteria.extend(measure_criteria(bench))
+            own = [row for row in criteria if row["network"] == bench.name]
+            print(f"\n{show_criteria(own)}\n", flush=True)
 
     spent = seconds(run)
-    path = write_record("surgery", rows, summarise(rows, spent))
-    print(f"{show(rows)}\n\nWritten to {os.path.relpath(path)}.")
+    rows = [*axes, *measure_builds(), *criteria]
+    path = write_record("surgery", rows, summarise(rows, spent), arguments=" ".join(sys.argv[1:]))
+    written = [path, *write_pages(path, _DOCS)]
+    print(f"Written to {', '.join(os.path.relpath(each) for each in written)}.")
 
 
 if __name__ == "__main__":

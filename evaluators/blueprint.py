@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..svtmodels.costs import parent_bytes
 from ..svtmodels.network import Network
 from ..svtmodels.official import build_official
+from ..svtmodels.surgery.activity import Activity, collect_activity
 from ..svtmodels.surgery.moments import Moments, collect_moments
 from .accuracy import batches, correct
 from .builder import CandidateBuilder
@@ -29,8 +30,9 @@ from .data.splits import Splits
 from .drift import Traces, collect_traces
 from .energy import energy_preset
 from .evaluator import EvaluationSettings, Evaluator
+from .surgery_cache import shared_cache
 
-CODE_VERSION = 2
+CODE_VERSION = 4
 """Raised whenever the same candidate may evaluate differently than before."""
 
 
@@ -47,6 +49,7 @@ class Blueprint:
         test: images for front members.
         preprocessing: from pixels to input.
         moments: of what enters its synapses; empty where surgery needs none.
+        activity: of its channels, as far as surgery needs it.
         traces: membrane potentials of the trained network.
         search_correct: whether the trained network is right, bool per search image.
         test_correct: the same per test image.
@@ -61,6 +64,7 @@ class Blueprint:
     test: ImageData
     preprocessing: Preprocessing
     moments: Mapping[str, Moments]
+    activity: Activity
     traces: Traces
     search_correct: NDArray[np.bool_]
     test_correct: NDArray[np.bool_]
@@ -98,6 +102,9 @@ class Blueprint:
             test=splits.test,
             preprocessing=preprocessing,
             moments=_moments(network, splits.calibration, preprocessing, settings, seed),
+            activity=collect_activity(
+                network, batches(splits.calibration, preprocessing, batch), settings.surgery
+            ),
             traces=collect_traces(network, inputs, batch, seed),
             search_correct=correct(network, search, preprocessing, batch).numpy(),
             test_correct=correct(network, splits.test, preprocessing, batch).numpy(),
@@ -123,7 +130,8 @@ class Blueprint:
         """Builder of candidates of the trained network."""
         options = self.settings.surgery
         images = self.preprocessing.apply(self.calibration.images[: options.recovery_images])
-        return CandidateBuilder(self.network(), options, self.moments, images)
+        cache = shared_cache(_digest([self._of_network(), asdict(options)]))
+        return CandidateBuilder(self.network(), options, self.moments, images, self.activity, cache)
 
     def network(self) -> Network:
         """The trained network over these arrays, in eval mode."""
@@ -138,20 +146,27 @@ class Blueprint:
 
     def fingerprints(self) -> dict[str, str]:
         """What identifies an evaluation besides its candidate, as short digests."""
+        return {
+            "code": str(CODE_VERSION),
+            **self._of_network(),
+            "calibration": self.calibration.digest[:16],
+            "search": self.search.digest[:16],
+            "test": self.test.digest[:16],
+            "preprocessing": _digest(self.preprocessing.to_dict()),
+            "settings": _digest(asdict(self.settings)),
+        }
+
+    def _of_network(self) -> dict[str, str]:
+        """Digests of the trained network and of what was measured of it."""
         weights = hashlib.sha256()
         for name in sorted(self.state):
             weights.update(name.encode())
             weights.update(np.ascontiguousarray(self.state[name]).tobytes())
         return {
-            "code": str(CODE_VERSION),
             "network": _digest([self.architecture, dict(self.arguments)]),
             "weights": weights.hexdigest()[:16],
-            "calibration": self.calibration.digest[:16],
-            "search": self.search.digest[:16],
-            "test": self.test.digest[:16],
-            "preprocessing": _digest(self.preprocessing.to_dict()),
             "moments": self._moments_digest(),
-            "settings": _digest(asdict(self.settings)),
+            "activity": self.activity.digest,
         }
 
     def _moments_digest(self) -> str:

@@ -8,12 +8,16 @@ from functools import cached_property
 from torch import Tensor
 
 from ..spaces.candidate import Candidate
+from ..spaces.site import SiteKind
 from ..spaces.surgery import SurgeryOptions
-from ..svtmodels.network import Network
+from ..svtmodels.costs import Costs, static_costs
+from ..svtmodels.network import RECOVERY_SITE, Network
+from ..svtmodels.surgery.activity import Activity
+from ..svtmodels.surgery.cache import SurgeryCache
 from ..svtmodels.surgery.compress import compress
 from ..svtmodels.surgery.moments import Moments
 from ..svtmodels.surgery.prepared import PreparedSurgery
-from ..svtmodels.surgery.recovery import Spread, output_spreads, recover
+from ..svtmodels.surgery.recovery import Reference, recover, reference_of
 
 
 class CandidateBuilder:
@@ -26,6 +30,8 @@ class CandidateBuilder:
         options: of surgery.
         moments: of its synapses' inputs; may be empty where the options need none.
         images: network input, [B, ...], of which the first serve recovery.
+        activity: of its channels; None where the options need none.
+        cache: of prepared surgery; None: this builder's own.
     """
 
     def __init__(
@@ -34,10 +40,13 @@ class CandidateBuilder:
         options: SurgeryOptions,
         moments: Mapping[str, Moments],
         images: Tensor,
+        activity: Activity | None = None,
+        cache: SurgeryCache | None = None,
     ) -> None:
         self.network = network
-        self._prepared = PreparedSurgery(network, options, moments)
+        self._prepared = PreparedSurgery(network, options, moments, activity, cache)
         self._images = images[: options.recovery_images]
+        self._method = options.recovery
 
     def build(self, candidate: Candidate) -> Network:
         """Network of a candidate, in eval mode.
@@ -48,13 +57,23 @@ class CandidateBuilder:
         small = compress(self.network, candidate, self._prepared)
         # What nothing was done to needs no recovery, and stays the same bit for bit.
         if self.images_for(candidate):
-            recover(small, self._spreads, self._images)
+            recover(small, self._reference, self._images, self._method)
         return small
+
+    def costs(self, candidate: Candidate) -> Costs:
+        """Static costs of a candidate's network, before it is built.
+
+        Raises:
+            BadInput: the candidate does not fit the network.
+        """
+        return static_costs(self.network, candidate, self._prepared)
 
     def images_for(self, candidate: Candidate) -> int:
         """Images that building a candidate takes."""
-        return 0 if candidate == Candidate() else len(self._images)
+        chosen = candidate.to_dict()
+        recovers = chosen.pop(SiteKind.RECOVERY.value, {}).get(RECOVERY_SITE, 1)
+        return len(self._images) if recovers and chosen else 0
 
     @cached_property
-    def _spreads(self) -> dict[str, Spread]:
-        return output_spreads(self.network, self._images)
+    def _reference(self) -> Reference:
+        return reference_of(self.network, self._images)

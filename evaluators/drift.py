@@ -108,7 +108,7 @@ class _Recorder(abc.ABC):
 
     @abc.abstractmethod
     def selected(self, site: str, kept: Tensor) -> None:
-        """Take in the token indices [B, k] that a block processes."""
+        """Take in the token indices, [B, k] or [T, B, k], that a block processes."""
 
 
 class _Sampler(_Recorder):
@@ -157,11 +157,16 @@ class _Comparer(_Recorder):
         super().__init__(network)
         self._traces = traces
         self._places: dict[str, NDArray[np.int64]] = {}
+        self._present: dict[str, Tensor] = {}
         self._change: dict[str, float] = {}
         self._reference: dict[str, float] = {}
 
     def selected(self, site: str, kept: Tensor) -> None:
         tokens = next(s.tokens for s in self.network.declaration.tokens if s.name == site)
+        if kept.dim() == 3:
+            present = torch.zeros(*kept.shape[:2], tokens, dtype=torch.bool)
+            self._present[site] = present.scatter_(2, kept, True)
+            return
         places = torch.full((len(kept), tokens), -1)
         places.scatter_(1, kept, torch.arange(kept.shape[1]).expand_as(kept))
         self._places[site] = places.numpy()
@@ -178,6 +183,11 @@ class _Comparer(_Recorder):
         potential = neuron.potential(picked)
         steps = currents.shape[0]
         parent = torch.from_numpy(trace.potential[:steps, here][:, alive])
+        present = self._present.get(layer.tokens or "")
+        if present is not None:
+            # Masks by step leave every neuron in its place; those whose token is out do not count.
+            there = present[:, image[alive], position[alive]]
+            potential, parent = potential * there, parent * there
         change = float((potential - parent).abs().sum(dtype=torch.float64))
         reference = float(parent.abs().sum(dtype=torch.float64))
         self._change[layer.name] = self._change.get(layer.name, 0.0) + change
@@ -208,7 +218,7 @@ class _Comparer(_Recorder):
 
 def _run(network: Network, inputs: Tensor, batch_size: int, recorder: _Recorder) -> None:
     hooks = [_watch_neurons(network, layer, recorder) for layer in network.declaration.neurons]
-    hooks += [_watch_selector(network, site, recorder) for site in network.kept_tokens]
+    hooks += [_watch_selector(network, site, recorder) for site in network.processed_tokens]
     try:
         for start in range(0, len(inputs), batch_size):
             recorder.start = start

@@ -84,7 +84,8 @@ class Evaluation:
         candidate: the candidate.
         state: how it ended.
         stage: the last stage that ran.
-        measures: ``bytes, bytes_ratio, parameters, macs`` after static; ``drift`` after drift;
+        measures: ``bytes, bytes_ratio, parameters, macs, state_bytes`` (of the membranes of one
+            image, at run time) after static; ``drift`` after drift;
             ``accuracy`` (search split, fraction), ``n_search`` after subset (up to the image that
             decided) or full; ``drop`` (parent's accuracy minus its own, on the same images);
             ``synops, energy_mj, energy_literature_mj`` (per image) after full. On the test split:

@@ -16,6 +16,7 @@ from ..spaces.candidate import Candidate
 from ..spaces.surgery import DEFAULT, SurgeryOptions
 from ..svtmodels.costs import Costs, parent_bytes, static_costs
 from ..svtmodels.network import Network
+from ..svtmodels.neuron_sizes import neuron_sizes
 from .accuracy import BATCH_SIZE, batches
 from .builder import CandidateBuilder
 from .data.dataset import ImageData
@@ -85,6 +86,8 @@ class Evaluator:
         self._test_correct = test_correct
         self._preset = energy_preset(settings.energy_preset)
         self._parent_bytes = parent_bytes(builder.network)
+        # Shapes, looked up by every static stage, which runs no pass of its own.
+        neuron_sizes(builder.network)
 
     def __call__(self, request: Request) -> Evaluation:
         """Evaluate one candidate.
@@ -106,11 +109,16 @@ class Evaluator:
             for images, _ in batches(self._search, self._preprocessing, self.settings.batch_size):
                 self.network(images)
         measures = self._operations(costs, counted, len(self._search), self.network.time_steps)
-        return {"parameters": costs.parameters, "macs": costs.macs, **measures}
+        static = {
+            "parameters": costs.parameters,
+            "macs": costs.macs,
+            "state_bytes": costs.state_bytes,
+        }
+        return {**static, **measures}
 
     def _on_search(self, run: _Run) -> Evaluation:
         with run.timed(Stage.STATIC):
-            costs = static_costs(self.network, run.candidate)
+            costs = self._builder.costs(run.candidate)
             run.measures |= self._static(costs)
         limit = self.settings.max_bytes
         if limit is not None and costs.bytes > limit:
@@ -139,6 +147,7 @@ class Evaluator:
             "bytes_ratio": costs.bytes / self._parent_bytes,
             "parameters": costs.parameters,
             "macs": costs.macs,
+            "state_bytes": costs.state_bytes,
         }
 
     @torch.inference_mode()

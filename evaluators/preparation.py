@@ -52,11 +52,26 @@ class TrainedModel:
         """Reference of `bytes_ratio`."""
         return parent_bytes(self.network)
 
-    def spaces(self, granularity: Granularity, levels: Mapping[Any, Any]) -> list[Space]:
-        """The searched axes at all granularities up to the given one, coarse to fine."""
+    def spaces(
+        self,
+        granularity: Granularity,
+        levels: Mapping[Any, Any],
+        *,
+        minimum_width: int = 1,
+        width_multiple: int = 1,
+    ) -> list[Space]:
+        """The searched axes at all granularities up to the given one, coarse to fine.
+
+        Arguments as those of `Network.space`.
+        """
         order = list(Granularity)
         chosen = order[: order.index(granularity) + 1]
-        return [self.network.space(each, levels) for each in chosen]
+        return [
+            self.network.space(
+                each, levels, minimum_width=minimum_width, width_multiple=width_multiple
+            )
+            for each in chosen
+        ]
 
 
 def prepare(

@@ -1,7 +1,8 @@
 """SynOps: accumulates that real spikes trigger, counted while a network runs.
 
 An integer spike of n counts as n accumulates, whatever constant the network divides it by. A
-RepConv counts as the one convolution that it amounts to. Synapses that see real values (the first
+RepConv counts as the one convolution that it amounts to. A synapse that was pruned counts only its
+weights that are not zero, input channel by input channel. Synapses that see real values (the first
 one of an image network, a classifier of pooled features) cost MACs, not SynOps, and are counted
 by `static_costs`. An attention's products count as follows:
 
@@ -24,7 +25,7 @@ from torch import Tensor
 
 from ..svtmodels.declaration import AttentionProduct, Source, Synapse
 from ..svtmodels.network import Network
-from ..svtmodels.parts.synapse import Window, shape_of, window_of
+from ..svtmodels.parts.synapse import Window, parameters_of, shape_of, window_of
 
 
 class SynOpCounter:
@@ -73,9 +74,11 @@ class SynOpCounter:
 
     def _synapse(self, synapse: Synapse) -> Any:
         unit, _ = self._network.input_grid(synapse.source)
+        pruned = synapse.name in self._network.kept_numbers
+        operations = sparse_operations if pruned else synapse_operations
 
         def count(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            self.by_layer[synapse.name] += synapse_operations(module, inputs[0], unit)
+            self.by_layer[synapse.name] += operations(module, inputs[0], unit)
 
         return count
 
@@ -113,6 +116,25 @@ def synapse_operations(module: torch.nn.Module, spikes: Tensor, unit: int = 1) -
     return outputs // window["groups"] * round(unit * float(count.sum()))
 
 
+def sparse_operations(module: torch.nn.Module, spikes: Tensor, unit: int = 1) -> int:
+    """`synapse_operations` of a pruned synapse: its weights that are zero cost nothing.
+
+    A spike costs as many accumulates as its channel has other weights, at those kernel positions
+    that reach an output.
+    """
+    # Per input channel and kernel position, how many outputs are fed: [C, k, k], or [C].
+    fed = (parameters_of(module)[0] != 0).sum(0).double()
+    window, counts = window_of(module), _over_images(spikes)
+    if window["padding"] is None:
+        by_channel = counts.reshape(-1, counts.shape[-1]).sum(0)
+        return round(unit * float((by_channel * fed.flatten()).sum()))
+    rows, columns = (
+        _feeds(length, fed.shape[-1], window).double() for length in spikes.shape[-3:-1]
+    )
+    maps = counts.reshape(-1, *counts.shape[-3:]).sum(0)
+    return round(unit * float(torch.einsum("hwc,hy,wx,cyx->", maps, rows, columns, fed)))
+
+
 def attention_operations(q: Tensor, k: Tensor, v: Tensor, heads: int) -> int:
     """Accumulates of q (k^T v) for spikes [T, B, ..., C].
 
@@ -141,7 +163,12 @@ def _reach(size: Sequence[int], kernel: int, window: Window) -> Tensor:
 
 
 def _reach_along(length: int, kernel: int, window: Window) -> Tensor:
+    return _feeds(length, kernel, window).sum(1, dtype=torch.float64)
+
+
+def _feeds(length: int, kernel: int, window: Window) -> Tensor:
+    """Whether an input position feeds an output through a kernel position: bool [length, k]."""
     padding, stride = window["padding"] or 0, window["stride"]
     outputs = (length + 2 * padding - kernel) // stride + 1
-    offset = torch.arange(length)[:, None] + padding - stride * torch.arange(outputs)
-    return ((offset >= 0) & (offset < kernel)).sum(1, dtype=torch.float64)
+    start = torch.arange(length)[:, None] + padding - torch.arange(kernel)
+    return (start >= 0) & (start % stride == 0) & (start // stride < outputs)

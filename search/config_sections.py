@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from ..spaces.errors import unknown_name
-from ..spaces.site import UNTOUCHED_BITS, SiteKind
+from ..spaces.site import HALF_BITS, INTEGER_BITS, UNTOUCHED_BITS, SiteKind
 from ..spaces.space import DEFAULT_LEVELS, Granularity
 from ..spaces.surgery import ALLOWED, SurgeryOptions
 from .tracking.settings import TrackingSettings
@@ -36,6 +36,7 @@ STRATEGIES = ("nsga2", "random")
 """Names that `strategy.name` may have where no registry is handed in."""
 
 _AUTO = "auto"
+_WIDTHS = f"1..8, {HALF_BITS} or {UNTOUCHED_BITS}"
 
 
 class Section(BaseModel):
@@ -60,8 +61,8 @@ def _none_is_empty(value: Any) -> Any:
 
 
 def _bits(value: int) -> int:
-    if not (2 <= value <= 8 or value == UNTOUCHED_BITS):
-        raise ValueError(f"got {value}; allowed: 2..8, or {UNTOUCHED_BITS} for untouched.")
+    if value not in (*INTEGER_BITS, HALF_BITS, UNTOUCHED_BITS):
+        raise ValueError(f"got {value}; allowed: {_WIDTHS} for untouched.")
     return value
 
 
@@ -124,7 +125,7 @@ class LevelsSection(Section):
     token: _Ratios = Field(default=DEFAULT_LEVELS[SiteKind.TOKEN], description=_RATIOS)
     weight: _Bits = Field(
         default=tuple(int(bits) for bits in DEFAULT_LEVELS[SiteKind.WEIGHT]),
-        description=f"a list of bit-widths, 2..8 or {UNTOUCHED_BITS}; {_LEFT_ALONE}",
+        description=f"a list of bit-widths, {_WIDTHS}; {_LEFT_ALONE}",
     )
     time: _Steps = Field(
         default=tuple(int(steps) for steps in DEFAULT_LEVELS[SiteKind.TIME]),
@@ -135,6 +136,7 @@ class LevelsSection(Section):
         default=(), description=f"a list of bit-widths, 4..16 or {UNTOUCHED_BITS}; {_LEFT_ALONE}"
     )
     density: _Ratios = Field(default=(), description=_RATIOS)
+    residual: _Ratios = Field(default=(), description=_RATIOS)
     recovery: _Switches = Field(default=(), description=f"a list of 0 and 1; {_LEFT_ALONE}")
 
     @model_validator(mode="after")
@@ -150,11 +152,16 @@ class LevelsSection(Section):
 
 
 class SpaceSection(Section):
-    """What may be chosen, and how many places share one choice."""
+    """What may be chosen, and how many places share one choice.
+
+    Channels keep at least `minimum_width` of a group, and a multiple of `width_multiple`, or all.
+    """
 
     granularity: Annotated[
         Granularity, _Lax, BeforeValidator(one_of("granularity", [g.value for g in Granularity]))
     ] = Granularity.LAYER
+    minimum_width: int = Field(default=1, ge=1, description=_COUNT)
+    width_multiple: int = Field(default=1, ge=1, description=_COUNT)
     levels: LevelsSection = LevelsSection()
 
 

@@ -26,6 +26,7 @@ _MEASURES = (
     "bytes_container",
     "parameters",
     "macs",
+    "state_bytes",
     "drift",
     "accuracy",
     "n_search",

@@ -112,7 +112,12 @@ class Search:
         """
         config = self.config
         model = TrainedModel.load(config.model.checkpoint, config.model.zoo, config.model.known)
-        spaces = model.spaces(config.space.granularity, config.space.levels.chosen())
+        spaces = model.spaces(
+            config.space.granularity,
+            config.space.levels.chosen(),
+            minimum_width=config.space.minimum_width,
+            width_multiple=config.space.width_multiple,
+        )
         objectives = [Objective(name, name in _MAXIMISED) for name in config.objectives]
         strategy = build_strategy(spaces, objectives, config.seed, config.strategy)
         return Plan(model, spaces, objectives, strategy, self._settings(model.bytes))

@@ -12,7 +12,7 @@ from .site import Site, SiteKind
 
 _KEY_LENGTH = 16
 _ALLOWED = {
-    SiteKind.WEIGHT: "2..8 or 32",
+    SiteKind.WEIGHT: "1..8, 16 or 32",
     SiteKind.STATE: "4..16 or 32",
     SiteKind.RECOVERY: "0 or 1",
 }

@@ -9,6 +9,11 @@ from dataclasses import dataclass
 UNTOUCHED_BITS = 32
 """Bit-width that leaves a weight as it is."""
 
+HALF_BITS = 16
+"""Bit-width of a weight that is stored as float16."""
+
+INTEGER_BITS = range(1, 9)
+"""Bit-widths of a weight that is stored as integers; 1: as signs."""
 
 FULL_DENSITY = 100
 """Percent of the numbers of a weight tensor that nothing was taken from."""
@@ -22,18 +27,23 @@ class SiteKind(enum.StrEnum):
     TOKEN = "token"
     """Number of tokens that a block processes."""
     WEIGHT = "weight"
-    """Bit-width of one weight tensor (32 = untouched)."""
+    """Bit-width of one weight tensor (16 = float16, 32 = untouched)."""
     TIME = "time"
     """Number of time steps of the whole network."""
     STATE = "state"
     """Bit-width of the membrane potentials of one neuron layer (32 = untouched)."""
     DENSITY = "density"
     """Percent of one weight tensor's numbers that are not zero."""
+    RESIDUAL = "residual"
+    """Number of kept channels of a stage's residual stream."""
     RECOVERY = "recovery"
     """Whether the network is recovered without training after surgery: 1 or 0."""
 
 
-RATIO_KINDS = frozenset({SiteKind.CHANNEL, SiteKind.TOKEN, SiteKind.DENSITY})
+WIDTH_KINDS = (SiteKind.CHANNEL, SiteKind.RESIDUAL)
+"""Kinds whose values are widths of channel groups; no two groups of a network have a name."""
+
+RATIO_KINDS = frozenset({*WIDTH_KINDS, SiteKind.TOKEN, SiteKind.DENSITY})
 """Kinds whose levels are keep ratios in (0, 1]; the others take whole numbers."""
 
 SCOPE_ALL = "all"
@@ -79,7 +89,7 @@ class Site:
     def allows(self, value: int) -> bool:
         """Whether a network can be built with this value here."""
         if self.kind is SiteKind.WEIGHT:
-            return 2 <= value <= 8 or value == UNTOUCHED_BITS
+            return value in (*INTEGER_BITS, HALF_BITS, UNTOUCHED_BITS)
         if self.kind is SiteKind.STATE:
             return 4 <= value <= 16 or value == UNTOUCHED_BITS
         if self.kind is SiteKind.RECOVERY:

@@ -12,6 +12,7 @@ from .axis import Axis
 from .candidate import Candidate
 from .errors import BadInput, unknown_name
 from .site import RATIO_KINDS, SCOPE_ALL, Site, SiteKind
+from .widths import WidthRule
 
 Point = tuple[int, ...]
 """One level number per axis."""
@@ -23,6 +24,7 @@ DEFAULT_LEVELS: Mapping[SiteKind, tuple[float, ...]] = {
     SiteKind.TIME: (1, 2, 3, 4),
     SiteKind.STATE: (4, 6, 8, 12, 16, 32),
     SiteKind.DENSITY: (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0),
+    SiteKind.RESIDUAL: (0.5, 0.625, 0.75, 0.875, 1.0),
     SiteKind.RECOVERY: (0, 1),
 }
 
@@ -69,18 +71,24 @@ class Space:
         sites: Iterable[Site],
         granularity: Granularity | str = Granularity.LAYER,
         levels: Mapping[SiteKind, Sequence[float]] | None = None,
+        *,
+        minimum_width: int = 1,
+        width_multiple: int = 1,
     ) -> Space:
         """Space over the kinds named in `levels` (None: `DEFAULT_KINDS` with default levels).
 
         The full size always is a level (nothing needs to be compressed), whether named or not.
-        Axes with a single level are left out.
+        Axes with a single level are left out. Channels keep at least `minimum_width` of a group
+        and a multiple of `width_multiple`, or all of them.
 
         Raises:
-            BadInput: unknown granularity, a level out of range, or no axis left.
+            BadInput: unknown granularity, a level or a limit of widths out of range, or no axis
+                left.
         """
         if granularity not in set(Granularity):
             raise unknown_name("granularity", str(granularity), (g.value for g in Granularity))
         granularity = Granularity(granularity)
+        widths = WidthRule(minimum_width, width_multiple)
         sites = tuple(sites)
         chosen = {k: DEFAULT_LEVELS[k] for k in DEFAULT_KINDS} if levels is None else levels
         groups: dict[tuple[SiteKind, str], list[Site]] = {}
@@ -90,7 +98,7 @@ class Space:
         axes = []
         for (kind, scope), tied in groups.items():
             name = kind.value if scope == SCOPE_ALL else f"{kind.value}:{scope}"
-            axis = Axis.tie(name, tied, _with_full(kind, chosen[kind], tied))
+            axis = Axis.tie(name, tied, _with_full(kind, chosen[kind], tied), widths)
             if len(axis.levels) > 1:
                 axes.append(axis)
         if not axes:

@@ -10,10 +10,27 @@ from typing import Any, Self
 from .errors import BadInput, unknown_name
 
 ALLOWED: Mapping[str, tuple[str, ...]] = {
-    "channels": ("surgeon", "l2"),
-    "compensation": ("least-squares", "none"),
-    "scales": ("importance", "mse"),
+    "channels": (
+        "surgeon",
+        "l2",
+        "l2-producer",
+        "l1",
+        "l1-joint",
+        "bn-scale",
+        "rate",
+        "variance",
+        "taylor",
+    ),
+    "compensation": ("least-squares", "mean", "none"),
+    "scales": ("importance", "mse", "max", "percentile"),
+    "scale_per": ("channel", "tensor"),
     "rounding": ("compensated", "nearest"),
+    "density": ("compensated", "magnitude"),
+    "density_scope": ("matrix", "network"),
+    "tokens": ("energy", "information", "official", "spikes", "random"),
+    "token_masks": ("image", "step"),
+    "token_mode": ("revisit", "stop"),
+    "recovery": ("spread-rates", "spread", "mean", "rates"),
 }
 """Values of the options that are names; the first is the default."""
 
@@ -26,15 +43,30 @@ class SurgeryOptions:
         channels: which channels of a group leave first.
         compensation: what the consumers of channels that left do about it.
         scales: how the step of integer weights is found.
+        scale_per: what shares one step.
         rounding: how weights become integers.
-        recovery_images: calibration images that means and spreads behind every synapse are set
-            right on; 0 leaves that out.
+        density: which numbers of a weight tensor leave, and what the others do about it.
+        density_scope: whether each matrix loses what its own density says, or all of them
+            together the sum, by one threshold.
+        tokens: which tokens of a block stay.
+        token_masks: whether all steps of an image keep the same tokens, or each its own.
+        token_mode: whether every block chooses among all tokens, or only among those that the
+            block before processed.
+        recovery: what is set right after surgery, without training.
+        recovery_images: calibration images that it is set right on; 0 leaves that out.
     """
 
     channels: str = "surgeon"
     compensation: str = "least-squares"
     scales: str = "importance"
+    scale_per: str = "channel"
     rounding: str = "compensated"
+    density: str = "compensated"
+    density_scope: str = "matrix"
+    tokens: str = "energy"
+    token_masks: str = "image"
+    token_mode: str = "revisit"
+    recovery: str = "spread-rates"
     recovery_images: int = 32
 
     def __post_init__(self) -> None:
@@ -73,12 +105,18 @@ class SurgeryOptions:
             or self.compensation == "least-squares"
             or self.scales == "importance"
             or self.rounding == "compensated"
+            or self.density == "compensated"
         )
 
 
 DEFAULT = SurgeryOptions()
 
 MAGNITUDE = SurgeryOptions(
-    channels="l2", compensation="none", scales="mse", rounding="nearest", recovery_images=0
+    channels="l2",
+    compensation="none",
+    scales="mse",
+    rounding="nearest",
+    density="magnitude",
+    recovery_images=0,
 )
 """By the size of weights alone, as the published methods do it; nothing is made up for."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from typing import TypeVar
 
 _Kept = TypeVar("_Kept")
@@ -89,19 +89,60 @@ class ChannelGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class Stream:
+    """A residual stream: what all branches of a stage read, and what each adds to.
+
+    Attributes:
+        name: of the residual site: the module that opens the stream, and ``.out``.
+        size: channels.
+        stage: of the network.
+        block: of the network; the module that opens it.
+    """
+
+    name: str
+    size: int
+    stage: str
+    block: str
+
+    @classmethod
+    def behind(cls, module: str, size: int, stage: str) -> Stream:
+        """The stream that a module opens."""
+        return cls(f"{module}.out", size, stage, module)
+
+    def group(
+        self, *, writes: tuple[str, ...] = (), reads: tuple[str, ...] = ()
+    ) -> tuple[ChannelGroup, ...]:
+        """Part of its channel group: the synapses of one layer that write or read it."""
+        return (ChannelGroup(self.name, self.size, 1, writes, reads, self.stage, self.block),)
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelScale:
+    """A parameter [C] that multiplies a residual branch, channel by channel.
+
+    Attributes:
+        path: of the parameter.
+        channels: channel group that it follows.
+    """
+
+    path: str
+    channels: str
+
+
+@dataclass(frozen=True, slots=True)
 class TokenSite:
     """A block that may process fewer tokens.
 
     Attributes:
         name: of the site, the path of the block.
         tokens: on the full grid.
-        channels: of the residual stream that is scored.
+        stream: that is scored.
         stage: of the network.
     """
 
     name: str
     tokens: int
-    channels: int
+    stream: Stream
     stage: str
 
 
@@ -162,11 +203,15 @@ class NeuronLayer:
 
     Attributes:
         name: path of the neuron.
+        stage: of the network.
+        block: of the network.
         channels: channel group that its channels follow; None if they cannot leave.
         tokens: token site that its positions follow; None if they cannot leave.
     """
 
     name: str
+    stage: str
+    block: str
     channels: str | None = None
     tokens: str | None = None
 
@@ -175,7 +220,8 @@ class NeuronLayer:
 class Declaration:
     """Everything that can be compressed, in the order in which signals pass.
 
-    `scales` are the paths of per-channel parameters [C] that multiply a residual branch.
+    `channels` lie within a branch; `residuals` are the streams that branches add to, each with
+    all synapses that write and read it. A synapse may have one of either kind at both ends.
     """
 
     synapses: tuple[Synapse, ...] = ()
@@ -183,7 +229,13 @@ class Declaration:
     tokens: tuple[TokenSite, ...] = ()
     attentions: tuple[AttentionProduct, ...] = ()
     neurons: tuple[NeuronLayer, ...] = ()
-    scales: tuple[str, ...] = ()
+    scales: tuple[ChannelScale, ...] = ()
+    residuals: tuple[ChannelGroup, ...] = ()
+
+    @property
+    def groups(self) -> tuple[ChannelGroup, ...]:
+        """All coupled groups, those of residual streams last; no two of them have a name."""
+        return (*self.channels, *self.residuals)
 
     @property
     def stored(self) -> tuple[Synapse, ...]:
@@ -200,7 +252,7 @@ class Declaration:
         """
         rows: dict[str, _Kept] = {}
         columns: dict[str, _Kept] = {}
-        for group in self.channels:
+        for group in self.groups:
             if group.name in kept:
                 rows |= dict.fromkeys((*group.producers, *group.carriers), kept[group.name])
                 columns |= dict.fromkeys(group.consumers, kept[group.name])
@@ -213,14 +265,28 @@ class Declaration:
 
     @classmethod
     def join(cls, parts: Iterable[Declaration]) -> Declaration:
-        """One declaration of several, in their order."""
+        """One declaration of several, in their order; parts of one stream become one group."""
         parts = tuple(parts)
-        return cls(
+        joined = cls(
             *(
                 tuple(entry for part in parts for entry in getattr(part, field.name))
                 for field in fields(cls)
             )
         )
+        return replace(joined, residuals=_united(joined.residuals))
+
+
+def _united(groups: Iterable[ChannelGroup]) -> tuple[ChannelGroup, ...]:
+    """Groups of one name as one, with the producers and consumers of all of them."""
+    united: dict[str, ChannelGroup] = {}
+    for group in groups:
+        known = united.get(group.name, replace(group, producers=(), consumers=()))
+        united[group.name] = replace(
+            known,
+            producers=(*known.producers, *group.producers),
+            consumers=(*known.consumers, *group.consumers),
+        )
+    return tuple(united.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +299,7 @@ class Place:
         positions: outputs per channel and step of its synapses.
         tokens: token site that reduces them; None if none does.
         suffix: of the paths of its synapses: ``q_conv`` or ``q_linear``.
+        stream: residual stream that it reads and writes.
     """
 
     stage: str
@@ -240,6 +307,19 @@ class Place:
     positions: int
     tokens: str | None = None
     suffix: str = "conv"
+    _: KW_ONLY
+    stream: Stream
+
+    @property
+    def residual(self) -> str:
+        """Channel group of the stream."""
+        return self.stream.name
+
+    def residuals(
+        self, *, writes: tuple[str, ...] = (), reads: tuple[str, ...] = ()
+    ) -> tuple[ChannelGroup, ...]:
+        """The part's share in the group of its stream."""
+        return self.stream.group(writes=writes, reads=reads)
 
     def synapses(self, part: str, *names: str) -> tuple[Synapse, ...]:
         """Synapses of chains of the part, which see spikes."""
@@ -277,5 +357,6 @@ class Place:
     def neurons(self, part: str, **channels: str | None) -> tuple[NeuronLayer, ...]:
         """Neuron layers of the part: their names, and the groups that their channels follow."""
         return tuple(
-            NeuronLayer(f"{part}.{name}", group, self.tokens) for name, group in channels.items()
+            NeuronLayer(f"{part}.{name}", self.stage, self.block, group, self.tokens)
+            for name, group in channels.items()
         )

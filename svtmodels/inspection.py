@@ -11,9 +11,10 @@ from ..spaces.errors import BadInput
 from .checkpoint import load_checkpoint
 from .costs import parent_bytes
 from .network import Network
+from .packed.layout import weight_bytes
 from .packed.reader import load_packed, read_manifest
 from .packed.writer import MANIFEST_FILE
-from .parts.synapse import QuantisedSynapse, parameters_of
+from .parts.synapse import parameters_of
 from .zoo import zoo_names, zoo_path
 
 
@@ -73,11 +74,15 @@ def inspect_model(name: str, known: Mapping[str, Any] | None = None) -> dict[str
 
 
 def _bytes_by_stage(network: Network) -> dict[str, int]:
-    """Bytes of the weights alone: codes at their width, everything else at 4 bytes."""
+    """Bytes of the weights alone, as the packed file holds them."""
     stages: dict[str, int] = defaultdict(int)
+    stored = {
+        part.name: (network.weight_bits(synapse.name), network.kept_numbers.get(synapse.name))
+        for synapse in network.declaration.synapses
+        for part in (synapse, *synapse.links)
+    }
     for synapse, module in network.stored():
-        if isinstance(module, QuantisedSynapse):
-            stages[synapse.stage] += -(-module.codes.numel() * module.bits // 8)
-        else:
-            stages[synapse.stage] += 4 * parameters_of(module)[0].numel()
+        count = parameters_of(module)[0].numel()
+        bits, kept = stored[synapse.name]
+        stages[synapse.stage] += weight_bytes(count, bits, kept)
     return dict(stages)

@@ -15,10 +15,11 @@ from typing_extensions import override
 
 from ..spaces.errors import BadInput
 from .arguments import check_counts, complete
-from .declaration import Declaration, NeuronLayer, Place, Source, Synapse
+from .declaration import Declaration, NeuronLayer, Place, Source, Stream, Synapse
 from .metaformer_layers import DownSampling, Encoder, NeuronKind, declare_downsampling
 from .network import Network
 from .parts.synapse import Pointwise
+from .parts.token_rule import TokenRule
 
 _COUNTS = ("img_size_h", "img_size_w", "in_channels", "num_classes", "num_heads", "mlp_ratios")
 _COARSEST = 3
@@ -86,23 +87,32 @@ class MetaFormer(Network):
         *,
         widths: Mapping[str, int] | None = None,
         kept_tokens: Mapping[str, int] | None = None,
+        token_rule: TokenRule | None = None,
         idle: bool = True,
     ) -> None:
         # `idle` has no effect: no parameter of these networks is.
         settings = self.complete(arguments)
         steps = settings.get("T", 1)
-        super().__init__(architecture, arguments, steps, widths=widths, kept_tokens=kept_tokens)
+        super().__init__(
+            architecture,
+            arguments,
+            steps,
+            widths=widths,
+            kept_tokens=kept_tokens,
+            token_rule=token_rule,
+        )
         self.settings = settings
         first, *others = settings["embed_dim"]
         self.dims: tuple[int, ...] = (first // 2, first, *others)
         self.parts = self._plan()
+        self.kept_dims = tuple(self.width(stream.name, stream.size) for stream in self.streams)
         for part in self.parts:
             self.add_module(part.name, self._make(part))
         if (neuron := self._last_neuron()) is not None:
             self.add_module(self.kind.suffix, neuron)
-        self.head = Pointwise(self.dims[-1], self.classes, bias=True)
+        self.head = Pointwise(self.kept_dims[-1], self.classes, bias=True)
         if settings.get("kd"):
-            self.head_kd = Pointwise(self.dims[-1], self.classes, bias=True)
+            self.head_kd = Pointwise(self.kept_dims[-1], self.classes, bias=True)
 
     @classmethod
     def complete(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,12 +136,12 @@ class MetaFormer(Network):
         """Parts of the pyramid, in order."""
 
     @abc.abstractmethod
-    def _conv_block(self, path: str, dim: int) -> nn.Module:
-        """Convolution block at a path."""
+    def _conv_block(self, path: str, dim: int, kept: int) -> nn.Module:
+        """Convolution block at a path, on a stream of `dim` channels, of which some are kept."""
 
     @abc.abstractmethod
-    def _block(self, path: str, dim: int) -> nn.Module:
-        """Transformer block at a path."""
+    def _block(self, path: str, dim: int, kept: int) -> nn.Module:
+        """Transformer block at a path, on a stream of `dim` channels, of which some are kept."""
 
     @abc.abstractmethod
     def _declare_conv_block(self, path: str, place: Place, dim: int) -> Declaration: ...
@@ -159,6 +169,16 @@ class MetaFormer(Network):
         s = self.settings
         return s["in_channels"], s["img_size_h"], s["img_size_w"]
 
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """The residual stream of every level; the encoder and each downsampling open one."""
+        opening = (Role.ENCODER, Role.DOWNSAMPLING)
+        return tuple(
+            Stream.behind(part.name, self.dims[part.level], part.stage)
+            for part in self.parts
+            if part.role in opening
+        )
+
     def grid(self, level: int) -> tuple[int, int]:
         """Height and width of the maps of a level."""
         height, width = self.settings["img_size_h"], self.settings["img_size_w"]
@@ -166,13 +186,20 @@ class MetaFormer(Network):
             height, width = (height + 1) // 2, (width + 1) // 2
         return height, width
 
+    @property
+    def token_grid(self) -> tuple[int, int]:
+        """Height and width of the maps of the transformer blocks."""
+        return self.grid(_COARSEST)
+
     def maps(self, x: Tensor) -> Tensor:
         """Residual stream behind the last part: [T, B, H, W, C], or tokens [T, B, N, C]."""
         self.check_input(x)
         encoder, *parts = self.parts
         x = self.get_submodule(encoder.name)(x, self.time_steps)
         for part in parts:
-            x = self.get_submodule(part.name)(self._arranged(part, x))
+            module, x = self.get_submodule(part.name), self._arranged(part, x)
+            in_blocks = part.role is Role.TRANSFORMER
+            x = self.run_blocks(module.children(), x) if in_blocks else module(x)
         return x
 
     def _arranged(self, part: Part, x: Tensor) -> Tensor:
@@ -223,42 +250,46 @@ class MetaFormer(Network):
             Synapse(name, name, None, 1, self._head_source, "head", "head") for name in names
         )
         last = self.kind.suffix
-        neurons = (NeuronLayer(last),) if hasattr(self, last) else ()
-        return Declaration.join([*parts, Declaration(heads, neurons=neurons)])
+        stream = self.streams[-1]
+        neuron = NeuronLayer(last, "head", "head", stream.name)
+        neurons = (neuron,) if hasattr(self, last) else ()
+        read = stream.group(reads=tuple(names))
+        return Declaration.join([*parts, Declaration(heads, neurons=neurons, residuals=read)])
 
     @property
     def _head_source(self) -> Source:
         return Source.POOLED
 
     def _make(self, part: Part) -> nn.Module:
-        dim = self.dims[part.level]
+        dim, kept = self.dims[part.level], self.kept_dims[part.level]
         paths = [f"{part.name}.{i}" for i in range(part.blocks)]
         match part.role:
             case Role.ENCODER:
-                return Encoder(self.settings["in_channels"], dim)
+                return Encoder(self.settings["in_channels"], kept)
             case Role.DOWNSAMPLING:
                 stride = 2 if part.level <= _COARSEST else 1
-                return DownSampling(self.kind, self.dims[part.level - 1], dim, stride)
+                return DownSampling(self.kind, self.kept_dims[part.level - 1], kept, stride)
             case Role.CONVOLUTIONS:
-                return nn.Sequential(*(self._conv_block(path, dim) for path in paths))
+                return nn.Sequential(*(self._conv_block(path, dim, kept) for path in paths))
             case Role.TRANSFORMER:
-                return nn.Sequential(*(self._block(path, dim) for path in paths))
+                return nn.Sequential(*(self._block(path, dim, kept) for path in paths))
 
     def _declare_part(self, part: Part) -> Declaration:
         height, width = self.grid(part.level)
-        dim, at = self.dims[part.level], height * width
+        dim, at, stream = self.dims[part.level], height * width, self.streams[part.level]
         places = {
-            f"{part.name}.{i}": Place(part.stage, f"{part.name}.{i}", at)
+            f"{part.name}.{i}": Place(part.stage, f"{part.name}.{i}", at, stream=stream)
             for i in range(part.blocks)
         }
-        alone = Place(part.stage, part.name, at)
+        alone = Place(part.stage, part.name, at, stream=stream)
         match part.role:
             case Role.ENCODER:
                 encode = f"{part.name}.encode"
                 first = alone.synapse(encode, f"{encode}_conv", f"{encode}_bn", source=Source.IMAGE)
-                return Declaration((first,))
+                return Declaration((first,), residuals=alone.residuals(writes=(encode,)))
             case Role.DOWNSAMPLING:
-                return declare_downsampling(part.name, alone, self.kind)
+                before = self.streams[part.level - 1]
+                return declare_downsampling(part.name, alone, self.kind, before)
             case Role.CONVOLUTIONS:
                 blocks = [self._declare_conv_block(path, p, dim) for path, p in places.items()]
                 return Declaration.join(blocks)

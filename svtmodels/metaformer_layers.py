@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from .declaration import AttentionProduct, Declaration, Place
+from .declaration import AttentionProduct, Declaration, Place, Stream
 from .parts.attention import spiking_attention
 from .parts.frames import frames, repeat
 from .parts.synapse import ChannelNorm, CompositeSynapse, Conv, Pointwise, shape_of
+from .parts.tokens import Places
 
 
 @dataclass(frozen=True)
@@ -135,8 +136,23 @@ class Attention(nn.Module):
         """[T, B, ..., C] to currents of the same shape."""
         spikes = self._fire("head", x)
         q, k, v = (self._fire(n, self._synapse(n, spikes)).flatten(2, -2) for n in ("q", "k", "v"))
-        mixed = self._fire("attn", spiking_attention(q, k, v, self.heads, self.scale))
-        return self._synapse("proj", mixed.unflatten(2, x.shape[2:-1]))
+        return self._synapse("proj", self._mix(q, k, v).unflatten(2, x.shape[2:-1]))
+
+    def masked(self, x: Tensor, places: Places) -> Tensor:
+        """Currents [T, B, k, C] of the tokens that pass, where the synapses need the grid.
+
+        The synapses run on the whole map, on which the other tokens fire nothing, and their
+        currents at the other tokens are thrown away. Neurons and products see what passes alone.
+        """
+        maps = places.spread_map(self._fire("head", x))
+        q, k, v = (
+            self._fire(n, places.collect_map(self._synapse(n, maps))) for n in ("q", "k", "v")
+        )
+        mixed = places.spread_map(self._mix(q, k, v))
+        return places.collect_map(self._synapse("proj", mixed))
+
+    def _mix(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return self._fire("attn", spiking_attention(q, k, v, self.heads, self.scale))
 
     def _fire(self, name: str, x: Tensor) -> Tensor:
         return self.get_submodule(f"{name}_{self.suffix}")(x)
@@ -150,11 +166,13 @@ def normed(synapse: Conv | Pointwise | CompositeSynapse) -> nn.Sequential:
     return nn.Sequential(synapse, ChannelNorm(shape_of(synapse)[0]))
 
 
-def declare_downsampling(path: str, place: Place, kind: NeuronKind) -> Declaration:
-    """What a `DownSampling` declares."""
+def declare_downsampling(path: str, place: Place, kind: NeuronKind, before: Stream) -> Declaration:
+    """What a `DownSampling` declares, which ends one stream and opens that of its place."""
+    name = f"{path}.encode"
     return Declaration(
         place.synapses(path, "encode"),
-        neurons=place.neurons(path, **{f"encode_{kind.suffix}": None}),
+        neurons=place.neurons(path, **{f"encode_{kind.suffix}": before.name}),
+        residuals=(*before.group(reads=(name,)), *place.residuals(writes=(name,))),
     )
 
 
@@ -167,17 +185,22 @@ def declare_convolutions(path: str, place: Place, kind: NeuronKind, hidden: int)
             place.synapse(second, second, f"{path}.bn2"),
         ),
         (place.group(group, hidden, (first,), (second,)),),
-        neurons=place.neurons(path, **{f"{kind.suffix}1": None, f"{kind.suffix}2": group}),
+        neurons=place.neurons(
+            path, **{f"{kind.suffix}1": place.residual, f"{kind.suffix}2": group}
+        ),
+        residuals=place.residuals(writes=(second,), reads=(first,)),
     )
 
 
 def declare_mlp(path: str, place: Place, kind: NeuronKind, hidden: int) -> Declaration:
     """What an `Mlp` declares."""
-    group = f"{path}.hidden"
+    group, enter, leave = f"{path}.hidden", f"{path}.fc1", f"{path}.fc2"
+    followed = {"fc1": place.residual, "fc2": group}
     return Declaration(
         place.synapses(path, "fc1", "fc2"),
-        (place.group(group, hidden, (f"{path}.fc1",), (f"{path}.fc2",)),),
-        neurons=place.neurons(path, **{f"fc1_{kind.suffix}": None, f"fc2_{kind.suffix}": group}),
+        (place.group(group, hidden, (enter,), (leave,)),),
+        neurons=place.neurons(path, **{f"{n}_{kind.suffix}": g for n, g in followed.items()}),
+        residuals=place.residuals(writes=(leave,), reads=(enter,)),
     )
 
 
@@ -195,7 +218,7 @@ def declare_product(
         v: channels of values.
     """
     first, second = f"{path}.qk", f"{path}.v"
-    followed = {"head": None, "q": first, "k": first, "v": second, "attn": second}
+    followed = {"head": place.residual, "q": first, "k": first, "v": second, "attn": second}
     return Declaration(
         channels=(
             place.group(first, qk, (f"{path}.q", f"{path}.k"), heads=heads),
@@ -213,4 +236,7 @@ def declare_product(
             ),
         ),
         neurons=place.neurons(path, **{f"{n}_{kind.suffix}": g for n, g in followed.items()}),
+        residuals=place.residuals(
+            writes=(f"{path}.proj",), reads=(f"{path}.q", f"{path}.k", f"{path}.v")
+        ),
     )

@@ -13,14 +13,20 @@ from torch import Tensor, nn
 
 from ..spaces.candidate import Candidate
 from ..spaces.errors import BadInput
-from ..spaces.site import UNTOUCHED_BITS, Site, SiteKind
+from ..spaces.site import FULL_DENSITY, UNTOUCHED_BITS, Site, SiteKind
 from ..spaces.space import DEFAULT_LEVELS, Granularity, Space
 from .declaration import Declaration, Source, Synapse
-from .parts.synapse import CompositeSynapse
-from .parts.tokens import TokenSelector
+from .parts.neuron import LIF
+from .parts.parametric_neuron import ParametricLIF
+from .parts.synapse import CompositeSynapse, window_of
+from .parts.token_rule import SMALL_WINDOW, TokenRule
+from .parts.tokens import Survivors, TokenSelector
 
 TIME_SITE = "steps"
 """Name of the one time site."""
+
+RECOVERY_SITE = "network"
+"""Name of the one recovery site."""
 
 IMAGE_GRID = 512
 """Steps per unit that a quantised first synapse rounds a normalised image to. One step of an
@@ -48,7 +54,10 @@ class Network(nn.Module, abc.ABC):
         trained_steps: T of the trained network.
         widths: kept channels of the groups that are not full.
         kept_tokens: kept tokens of the blocks that are not full.
+        token_rule: how these blocks choose them.
         kept_channels: indices into the parent's channels, for each group in `widths`.
+        kept_numbers: how many numbers of each pruned synapse's weight are not zero, or would
+            not be if rounding had not made them so.
         candidate: what was done to the trained network.
         card: what its checkpoint says of its training and preprocessing.
     """
@@ -61,6 +70,7 @@ class Network(nn.Module, abc.ABC):
         *,
         widths: Mapping[str, int] | None = None,
         kept_tokens: Mapping[str, int] | None = None,
+        token_rule: TokenRule | None = None,
     ) -> None:
         super().__init__()
         self.architecture = architecture
@@ -69,7 +79,9 @@ class Network(nn.Module, abc.ABC):
         self.trained_steps = time_steps
         self.widths = dict(widths or {})
         self.kept_tokens = dict(kept_tokens or {})
+        self.token_rule = token_rule or TokenRule()
         self.kept_channels: dict[str, Tensor] = {}
+        self.kept_numbers: dict[str, int] = {}
         self.candidate = Candidate()
         self.card: dict[str, Any] = {}
 
@@ -96,6 +108,11 @@ class Network(nn.Module, abc.ABC):
     @abc.abstractmethod
     def largest_spike(self) -> int:
         """Largest integer that a synapse can receive from the residual stream."""
+
+    @property
+    def token_window(self) -> int:
+        """Side of the window in which the official token pruning of its family looks."""
+        return SMALL_WINDOW
 
     @property
     def batch_independent(self) -> bool:
@@ -138,13 +155,31 @@ class Network(nn.Module, abc.ABC):
             Site(s.name, SiteKind.WEIGHT, UNTOUCHED_BITS, s.stage, s.block)
             for s in declared.synapses
         )
+        states = (
+            Site(n.name, SiteKind.STATE, UNTOUCHED_BITS, n.stage, n.block)
+            for n in declared.neurons
+            if isinstance(self.get_submodule(n.name), LIF | ParametricLIF)
+        )
+        densities = (
+            Site(s.name, SiteKind.DENSITY, FULL_DENSITY, s.stage, s.block)
+            for s in declared.synapses
+            if window_of(self.get_submodule(s.weight))["groups"] == 1
+        )
+        residuals = (
+            Site(g.name, SiteKind.RESIDUAL, g.size, g.stage, g.block) for g in declared.residuals
+        )
         time = Site(TIME_SITE, SiteKind.TIME, self.trained_steps, "all", "all")
-        return (*channels, *tokens, *weights, time)
+        recovery = Site(RECOVERY_SITE, SiteKind.RECOVERY, 1, "all", "all")
+        widths = (*channels, *residuals)
+        return (*widths, *tokens, *weights, *states, *densities, time, recovery)
 
     def space(
         self,
         granularity: Granularity | str = Granularity.LAYER,
         axes: Iterable[SiteKind | str] | Mapping[SiteKind, Sequence[float]] | None = None,
+        *,
+        minimum_width: int = 1,
+        width_multiple: int = 1,
     ) -> Space:
         """Space of this network.
 
@@ -152,8 +187,16 @@ class Network(nn.Module, abc.ABC):
             granularity: network, stage, block or layer.
             axes: the kinds to search with their default levels, or a mapping of kinds to levels;
                 None: `DEFAULT_KINDS`.
+            minimum_width: channels that a group keeps at least, where it does not stay whole.
+            width_multiple: widths below the full one are multiples of it.
         """
-        return Space.build(self.sites, granularity, _levels(axes))
+        return Space.build(
+            self.sites,
+            granularity,
+            _levels(axes),
+            minimum_width=minimum_width,
+            width_multiple=width_multiple,
+        )
 
     def input_grid(self, source: Source) -> tuple[int, int]:
         """Grid steps per unit and largest magnitude (in steps) of what enters a synapse."""
@@ -182,14 +225,43 @@ class Network(nn.Module, abc.ABC):
             else:
                 yield synapse, module
 
+    def weight_bits(self, synapse: str) -> int:
+        """Bit-width that was chosen for a synapse's weight; 32 where it is untouched."""
+        return self.candidate.to_dict().get(SiteKind.WEIGHT, {}).get(synapse, UNTOUCHED_BITS)
+
     def width(self, group: str, full: int) -> int:
         """Channels that a group is built with; `full` where it was not made smaller."""
         return self.widths.get(group, full)
 
     def selector(self, site: str, grid: tuple[int, int]) -> TokenSelector | None:
-        """What chooses the tokens of a block; None where all of them pass."""
-        kept = self.kept_tokens.get(site)
-        return None if kept is None else TokenSelector(kept, grid)
+        """What chooses the tokens of a block; None where all of them pass.
+
+        Raises:
+            BadInput: each step has a mask, and the network mixes the images of a batch.
+        """
+        allowed = self.token_rule.allowed(site, self.kept_tokens)
+        if allowed is None:
+            return None
+        if self.token_rule.masks == "step" and not self.batch_independent:
+            raise BadInput(
+                "token masks by step need neurons that run over the steps of an image; "
+                'build the network with proj_lif_over="T", or give surgery.token_masks: image.'
+            )
+        return TokenSelector(allowed, grid, self.token_rule, site)
+
+    @property
+    def processed_tokens(self) -> dict[str, int]:
+        """Tokens that the blocks process that do not process all."""
+        rule, sites = self.token_rule, [site.name for site in self.declaration.tokens]
+        allowed = {name: rule.allowed(name, self.kept_tokens) for name in sites}
+        return {name: count for name, count in allowed.items() if count is not None}
+
+    def run_blocks(self, blocks: Iterable[nn.Module], x: Tensor) -> Tensor:
+        """Residual stream behind a sequence of token blocks on one grid."""
+        survivors = Survivors()
+        for block in blocks:
+            x = block(x, survivors)
+        return x
 
     def check_input(self, x: Tensor) -> None:
         """Refuse a batch of the wrong shape; event data may have any number of frames.

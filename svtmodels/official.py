@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from ..spaces.errors import unknown_name
 from .network import Network
+from .parts.token_rule import TokenRule
 from .qkformer import QKFormer
 from .qkformer_plan import VARIANTS as QKFORMER_VARIANTS
 from .sdt_v1 import ARCHITECTURE as SDT_V1
@@ -31,6 +32,7 @@ class Constructor(Protocol):
         *,
         widths: Mapping[str, int] | None,
         kept_tokens: Mapping[str, int] | None,
+        token_rule: TokenRule | None,
         idle: bool,
     ) -> Network:
         """Untrained network."""
@@ -54,6 +56,7 @@ def build_official(
     *,
     widths: Mapping[str, int] | None = None,
     kept_tokens: Mapping[str, int] | None = None,
+    token_rule: TokenRule | None = None,
     idle: bool = True,
 ) -> Network:
     """Untrained network whose `load_state_dict(official, strict=True)` works.
@@ -63,6 +66,7 @@ def build_official(
         constructor_args: of the official class, as they stand.
         widths: channels of groups that are built smaller.
         kept_tokens: tokens of blocks that process fewer.
+        token_rule: how these blocks choose them; None: `TokenRule`'s defaults.
         idle: whether parameters that never act are built; compressed networks go without.
 
     Raises:
@@ -72,5 +76,10 @@ def build_official(
     if construct is None:
         raise unknown_name("architecture", architecture, ARCHITECTURES)
     return construct(
-        architecture, constructor_args, widths=widths, kept_tokens=kept_tokens, idle=idle
+        architecture,
+        constructor_args,
+        widths=widths,
+        kept_tokens=kept_tokens,
+        token_rule=token_rule,
+        idle=idle,
     )

@@ -22,6 +22,7 @@ from .parts.mlp import Mlp, declare_mlp
 from .parts.self_attention import SelfAttention, declare_self_attention
 from .parts.synapse import Pointwise
 from .parts.token_attention import TokenAttention, declare_token_attention
+from .parts.token_rule import TokenRule
 from .qkformer_layers import PatchEmbedding, declare_embedding, embedding_widths
 from .qkformer_plan import VARIANTS, Stage, Variant, stages_of
 
@@ -68,23 +69,32 @@ class QKFormer(Network):
         *,
         widths: Mapping[str, int] | None = None,
         kept_tokens: Mapping[str, int] | None = None,
+        token_rule: TokenRule | None = None,
         idle: bool = True,
     ) -> None:
         variant = VARIANTS[architecture]
         settings = _settings(variant, arguments)
         steps = settings["T"] or variant.steps
-        super().__init__(architecture, arguments, steps, widths=widths, kept_tokens=kept_tokens)
+        super().__init__(
+            architecture,
+            arguments,
+            steps,
+            widths=widths,
+            kept_tokens=kept_tokens,
+            token_rule=token_rule,
+        )
         self.variant = variant
         self.settings = settings
         self.heads: int = variant.heads or settings["num_heads"]
         self.stages = stages_of(variant, settings)
+        inputs: int = settings["in_channels"]
         for stage in self.stages:
-            plan, name = stage.plan, stage.embedding
-            embedding = embedding_widths(name, plan, stage.width, self.widths)
-            self.add_module(name, PatchEmbedding(plan, stage.inputs, embedding))
+            embedding = embedding_widths(stage.plan, stage.stream, self.widths)
+            self.add_module(stage.embedding, PatchEmbedding(stage.plan, inputs, embedding))
             blocks = (self._block(stage, name) for name in stage.blocks)
             self.add_module(stage.name, nn.ModuleList(blocks))
-        self.head = Pointwise(settings["embed_dims"], settings["num_classes"], bias=True)
+            inputs = embedding[-1]
+        self.head = Pointwise(inputs, settings["num_classes"], bias=True)
 
     @override
     def features(self, x: Tensor) -> Tensor:
@@ -92,8 +102,7 @@ class QKFormer(Network):
         x, steps = frames(x, self.time_steps, self.variant.source is Source.IMAGE)
         for stage in self.stages:
             x = self.get_submodule(stage.embedding)(x, steps).flatten(2, 3)
-            for name in stage.blocks:
-                x = self.get_submodule(name)(x)
+            x = self.run_blocks(map(self.get_submodule, stage.blocks), x)
             x = x.unflatten(2, stage.grid)
         return x.mean((2, 3))
 
@@ -115,6 +124,11 @@ class QKFormer(Network):
 
     @property
     @override
+    def token_window(self) -> int:
+        return 7
+
+    @property
+    @override
     def batch_independent(self) -> bool:
         return self.settings["proj_lif_over"] == "T"
 
@@ -129,19 +143,19 @@ class QKFormer(Network):
     def _declare(self) -> Declaration:
         parts = [part for stage in self.stages for part in self._declared(stage)]
         head = Synapse("head", "head", None, 1, Source.POOLED, "head", "head")
-        return Declaration.join([*parts, Declaration((head,))])
+        read = self.stages[-1].stream.group(reads=("head",))
+        return Declaration.join([*parts, Declaration((head,), residuals=read)])
 
     def _declared(self, stage: Stage) -> Iterator[Declaration]:
-        source = Source.SPIKES if stage.number > 1 else self.variant.source
-        yield declare_embedding(
-            stage.embedding, stage.plan, stage.name, stage.width, stage.size, source
-        )
+        before = self.stages[stage.number - 2].stream if stage.number > 1 else None
+        source = Source.SPIKES if before else self.variant.source
+        yield declare_embedding(stage.plan, stage.stream, stage.size, source, before)
         for name in stage.blocks:
-            yield Declaration(tokens=(TokenSite(name, stage.tokens, stage.width, stage.name),))
+            yield Declaration(tokens=(TokenSite(name, stage.tokens, stage.stream, stage.name),))
             yield from self._declared_block(stage, name)
 
     def _declared_block(self, stage: Stage, name: str) -> Iterator[Declaration]:
-        place = Place(stage.name, name, stage.tokens, name)
+        place = Place(stage.name, name, stage.tokens, name, stream=stage.stream)
         declare = declare_self_attention if stage.last else declare_token_attention
         yield declare(f"{name}.{stage.attention}", place, stage.width, self.heads, stage.tokens)
         hidden = self._hidden(stage)
@@ -152,18 +166,21 @@ class QKFormer(Network):
 
     def _block(self, stage: Stage, name: str) -> SpikeSumBlock:
         hidden = self.width(f"{name}.mlp.hidden", self._hidden(stage))
-        mlp = Mlp(stage.width, hidden, names=self.variant.mlp)
+        mlp = Mlp(self._kept_width(stage), hidden, names=self.variant.mlp)
         attention = self._attention(stage, f"{name}.{stage.attention}")
         selector = self.selector(name, stage.grid)
         return SpikeSumBlock(attention, mlp, selector, stage.attention)
 
+    def _kept_width(self, stage: Stage) -> int:
+        return self.width(stage.stream.name, stage.width)
+
     def _attention(self, stage: Stage, path: str) -> SelfAttention | TokenAttention:
         if not stage.last:
             q, k = (self.width(f"{path}.{name}", stage.width) for name in ("q", "k"))
-            return TokenAttention(stage.width, self.heads, q, k)
+            return TokenAttention(self._kept_width(stage), self.heads, q, k)
         qk, v = (self.width(f"{path}.{name}", stage.width) for name in ("qk", "v"))
         over_batch = not self.batch_independent
-        return SelfAttention(stage.width, self.heads, qk, v, over_batch=over_batch)
+        return SelfAttention(self._kept_width(stage), self.heads, qk, v, over_batch=over_batch)
 
 
 def _settings(variant: Variant, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from .declaration import ChannelGroup, Declaration, NeuronLayer, Source, Synapse
+from .declaration import ChannelGroup, Declaration, NeuronLayer, Source, Stream, Synapse
 from .parts.chain import Chains
 from .parts.frames import repeat
 from .parts.neuron import LIF
@@ -51,33 +51,34 @@ class PatchEmbedding(Chains):
         return self.spikes(link.name, repeat(currents, steps))
 
 
-def embedding_widths(
-    path: str, plan: Embedding, width: int, widths: Mapping[str, int]
-) -> tuple[int, ...]:
-    """Channels of every link where some groups were made smaller.
+def embedding_widths(plan: Embedding, stream: Stream, widths: Mapping[str, int]) -> tuple[int, ...]:
+    """Channels of every link where some groups were made smaller; the last ones are the stream's.
 
     Args:
-        path: of the patch embedding.
         plan: its links.
-        width: channels of the stage.
+        stream: that the patch embedding opens.
         widths: of the groups that were made smaller.
     """
-    return tuple(widths.get(_group(path, link), width // link.share) for link in plan.links)
+    *links, _ = plan.links
+    return (
+        *(widths.get(_group(stream.block, link), stream.size // link.share) for link in links),
+        widths.get(stream.name, stream.size),
+    )
 
 
 def declare_embedding(
-    path: str, plan: Embedding, stage: str, width: int, size: tuple[int, int], source: Source
+    plan: Embedding, stream: Stream, size: tuple[int, int], source: Source, before: Stream | None
 ) -> Declaration:
-    """What a patch embedding at a path declares.
+    """What a patch embedding declares.
 
     Args:
-        path: of the layer.
         plan: its links.
-        stage: that it leads to.
-        width: channels of the stage.
+        stream: that it opens.
         size: height and width of the map that enters.
         source: what enters.
+        before: the stream that enters; None for the input of the network.
     """
+    path, stage = stream.block, stream.stage
     paths = [f"{path}.{link.name}_conv" for link in plan.links]
     shortcut = f"{path}.{SHORTCUT}_conv"
     positions = size[0] * size[1]
@@ -88,14 +89,19 @@ def declare_embedding(
         positions //= 4 if link.pooled else 1
         consumers = (*paths[index + 1 : index + 2], *([shortcut] * (index == plan.fork - 1)))
         last = index == len(paths) - 1
-        group = None if last else _group(path, link)
-        if group is not None:
-            share = width // link.share
+        group = stream.name if last else _group(path, link)
+        if not last:
+            share = stream.size // link.share
             groups.append(ChannelGroup(group, share, 1, (synapse,), consumers, stage, path))
-        neurons.append(NeuronLayer(f"{path}.{link.name}_lif", group))
+        neurons.append(NeuronLayer(f"{path}.{link.name}_lif", stage, path, group))
     synapses.append(_synapse(shortcut, positions, Source.SPIKES, stage, path))
-    neurons.append(NeuronLayer(f"{path}.{SHORTCUT}_lif"))
-    return Declaration(tuple(synapses), tuple(groups), neurons=tuple(neurons))
+    neurons.append(NeuronLayer(f"{path}.{SHORTCUT}_lif", stage, path, stream.name))
+    residuals = stream.group(writes=(paths[-1], shortcut))
+    if before is not None:
+        # A shortcut that leaves behind a link reads that link's channels.
+        entering = (paths[0], *([shortcut] * (plan.fork == 0)))
+        residuals = (*before.group(reads=entering), *residuals)
+    return Declaration(tuple(synapses), tuple(groups), neurons=tuple(neurons), residuals=residuals)
 
 
 def _synapse(path: str, positions: int, source: Source, stage: str, block: str) -> Synapse:

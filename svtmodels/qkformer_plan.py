@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .declaration import Source
+from .declaration import Source, Stream
 from .parts.mlp import Names
 
 _TOKEN_ATTENTION = "tssa"
@@ -170,6 +170,11 @@ class Stage:
     def blocks(self) -> tuple[str, ...]:
         """Paths of its blocks, one by one."""
         return tuple(f"{self.name}.{index}" for index in range(self.depth))
+
+    @property
+    def stream(self) -> Stream:
+        """Its residual stream."""
+        return Stream.behind(self.embedding, self.width, self.name)
 
     @property
     def grid(self) -> tuple[int, int]:

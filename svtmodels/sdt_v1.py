@@ -23,8 +23,9 @@ from .parts.spike_driven_attention import (
     SpikeDrivenAttention,
     declare_spike_driven_attention,
 )
-from .parts.stem import declare_stem, stem_widths
+from .parts.stem import STREAM, declare_stem, stem_stream, stem_widths
 from .parts.synapse import Pointwise
+from .parts.token_rule import TokenRule
 from .sdt_v1_layers import (
     MembraneBlock,
     MembraneMlp,
@@ -84,13 +85,22 @@ class SpikeDrivenTransformer(Network):
         *,
         widths: Mapping[str, int] | None = None,
         kept_tokens: Mapping[str, int] | None = None,
+        token_rule: TokenRule | None = None,
         idle: bool = True,
     ) -> None:
         settings = _settings(arguments)
         steps = settings["T"]
-        super().__init__(architecture, arguments, steps, widths=widths, kept_tokens=kept_tokens)
+        super().__init__(
+            architecture,
+            arguments,
+            steps,
+            widths=widths,
+            kept_tokens=kept_tokens,
+            token_rule=token_rule,
+        )
         self.settings = settings
         self.dim: int = settings["embed_dims"]
+        self.kept_dim = self.width(STREAM, self.dim)
         self.heads: int = settings["num_heads"]
         self.hidden = int(self.dim * settings["mlp_ratios"])
         self.pools = _pools(settings)
@@ -108,15 +118,14 @@ class SpikeDrivenTransformer(Network):
             self._block(f"block.{i}", neuron, idle=idle) for i in range(settings["depths"])
         )
         self.head_lif = neuron()
-        self.head = Pointwise(self.dim, settings["num_classes"], bias=True)
+        self.head = Pointwise(self.kept_dim, settings["num_classes"], bias=True)
 
     @override
     def features(self, x: Tensor) -> Tensor:
         """Spikes [T, B, D] before the classifier."""
         self.check_input(x)
         x = self.patch_embed(x, self.time_steps)
-        for block in self.block:
-            x = block(x)
+        x = self.run_blocks(self.block, x)
         return self.head_lif(x.mean(2))
 
     @override
@@ -165,18 +174,23 @@ class SpikeDrivenTransformer(Network):
             [
                 declare_stem(self.pools, self.source, size, self.dim),
                 *self._declared_blocks(),
-                Declaration((head,), neurons=(NeuronLayer("head_lif"),)),
+                Declaration(
+                    (head,),
+                    neurons=(NeuronLayer("head_lif", "head", "head", STREAM),),
+                    residuals=stem_stream(self.dim).group(reads=("head",)),
+                ),
             ]
         )
 
     def _declared_blocks(self) -> Iterator[Declaration]:
-        eroded = self.settings["dvs_mode"]
+        eroded, stream = self.settings["dvs_mode"], stem_stream(self.dim)
         for index in range(self.settings["depths"]):
             name = f"block.{index}"
             # The max filters of the event-data mode need the whole grid.
-            place = Place(_ENCODER, name, self.tokens, None if eroded else name)
+            tokens = None if eroded else name
+            place = Place(_ENCODER, name, self.tokens, tokens, stream=stream)
             if not eroded:
-                yield Declaration(tokens=(TokenSite(name, self.tokens, self.dim, _ENCODER),))
+                yield Declaration(tokens=(TokenSite(name, self.tokens, stream, _ENCODER),))
             yield declare_spike_driven_attention(
                 f"{name}.attn", place, self.dim, self.heads, self.tokens, eroded=eroded
             )
@@ -192,14 +206,16 @@ class SpikeDrivenTransformer(Network):
         attention = self._attention(self.width(f"{name}.attn.qkv", self.dim), neuron)
         if idle:
             add_idle(attention, self.heads, neuron)
-        hidden = self.width(f"{name}.mlp.hidden", self.hidden)
-        mlp = MembraneMlp(self.dim, hidden, neuron, inner_shortcut=self._inner_shortcut)
+        # An inner shortcut ties the channels between to those of the stream.
+        tied = STREAM if self._inner_shortcut else f"{name}.mlp.hidden"
+        hidden = self.width(tied, self.hidden)
+        mlp = MembraneMlp(self.kept_dim, hidden, neuron, inner_shortcut=self._inner_shortcut)
         return MembraneBlock(attention, mlp, self.selector(name, self.grid))
 
     def _attention(self, width: int, neuron: NeuronType) -> SpikeDrivenAttention:
         if not self.settings["dvs_mode"]:
-            return SpikeDrivenAttention(self.dim, width, neuron)
-        return ErodedAttention(self.dim, width, neuron, self.dim // self.heads, self.grid)
+            return SpikeDrivenAttention(self.kept_dim, width, neuron)
+        return ErodedAttention(self.kept_dim, width, neuron, self.dim // self.heads, self.grid)
 
 
 def _settings(arguments: Mapping[str, Any]) -> dict[str, Any]:

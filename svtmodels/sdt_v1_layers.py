@@ -91,13 +91,21 @@ def add_idle(attention: SpikeDrivenAttention, heads: int, neuron: NeuronType) ->
 def declare_membrane_mlp(
     path: str, place: Place, hidden: int, *, inner_shortcut: bool
 ) -> Declaration:
-    """What a membrane MLP at a path declares: an inner shortcut ties its hidden channels."""
-    group = None if inner_shortcut else f"{path}.hidden"
-    groups = (
-        () if group is None else (place.group(group, hidden, (f"{path}.fc1",), (f"{path}.fc2",)),)
-    )
+    """What a membrane MLP at a path declares.
+
+    Its hidden channels are the stream's where an inner shortcut adds the two.
+    """
+    synapses, enter, leave = place.synapses(path, "fc1", "fc2"), f"{path}.fc1", f"{path}.fc2"
+    if inner_shortcut:
+        return Declaration(
+            synapses,
+            neurons=place.neurons(path, fc1_lif=place.residual, fc2_lif=place.residual),
+            residuals=place.residuals(writes=(enter, leave), reads=(enter, leave)),
+        )
+    group = f"{path}.hidden"
     return Declaration(
-        place.synapses(path, "fc1", "fc2"),
-        groups,
-        neurons=place.neurons(path, fc1_lif=None, fc2_lif=group),
+        synapses,
+        (place.group(group, hidden, (enter,), (leave,)),),
+        neurons=place.neurons(path, fc1_lif=place.residual, fc2_lif=group),
+        residuals=place.residuals(writes=(leave,), reads=(enter,)),
     )

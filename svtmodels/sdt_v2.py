@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from torch import nn
 from typing_extensions import override
 
 from .configuration import Configuration
-from .declaration import Declaration, Place, Source
+from .declaration import Declaration, Place, Source, TokenSite
 from .metaformer import STEM, MetaFormer, Part, Role
 from .metaformer_layers import (
     Attention,
@@ -43,10 +44,11 @@ _PARTS = (
 class MetaSpikeFormer(MetaFormer):
     """Meta-SpikeFormer with per-layer widths; T is an argument, where official code sets `model.T`.
 
-    It declares no token sites: the synapses of its attentions see 3x3 neighbours, so the blocks
-    need the whole grid. SynOps and MACs of these synapses (RepConv) are those of the one 3x3
-    convolution that each of them amounts to, as event-driven hardware runs it; what is stored is
-    the smaller chain, and bits of less than 32 first merge it.
+    The synapses of its attentions see 3x3 neighbours: where a block processes fewer tokens, they
+    still run on the whole grid, on which the other tokens fire nothing. SynOps and MACs of these
+    synapses (RepConv) are those of the one 3x3 convolution that each of them amounts to, as
+    event-driven hardware runs it; what is stored is the smaller chain, and bits of less than 32
+    first merge it.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {
@@ -94,23 +96,24 @@ class MetaSpikeFormer(MetaFormer):
         return Source.SPIKES
 
     @override
-    def _conv_block(self, path: str, dim: int) -> nn.Module:
+    def _conv_block(self, path: str, dim: int, kept: int) -> nn.Module:
         middle = self.width(f"{path}.Conv.middle", 2 * dim)
         hidden = self.width(f"{path}.hidden", dim * self.settings["mlp_ratios"])
-        return ConvBlock(self.kind, dim, hidden, SeparableConv(dim, middle))
+        return ConvBlock(self.kind, kept, hidden, SeparableConv(kept, middle))
 
     @override
-    def _block(self, path: str, dim: int) -> nn.Module:
+    def _block(self, path: str, dim: int, kept: int) -> nn.Module:
         qk = self.width(f"{path}.attn.qk", dim)
         v = self.width(f"{path}.attn.v", dim)
-        ends = {"q": (dim, qk), "k": (dim, qk), "v": (dim, v), "proj": (v, dim)}
+        ends = {"q": (kept, qk), "k": (kept, qk), "v": (kept, v), "proj": (v, kept)}
         synapses = {
             name: normed(RepConv(*inout, self.width(f"{path}.attn.{name}.middle", dim)))
             for name, inout in ends.items()
         }
         hidden = self.width(f"{path}.mlp.hidden", dim * self.settings["mlp_ratios"])
         attention = Attention(self.kind, self.settings["num_heads"], _SCALE, synapses)
-        return Block(attention, Mlp(self.kind, dim, hidden))
+        selector = self.selector(path, self.token_grid)
+        return Block(attention, Mlp(self.kind, kept, hidden), selector)
 
     @override
     def _declare_conv_block(self, path: str, place: Place, dim: int) -> Declaration:
@@ -136,11 +139,13 @@ class MetaSpikeFormer(MetaFormer):
             )
             for name in _SYNAPSES
         ]
+        fewer = replace(place, tokens=path)
         return Declaration.join(
             [
+                Declaration(tokens=(TokenSite(path, place.positions, place.stream, place.stage),)),
                 *synapses,
-                declare_product(attention, place, self.kind, heads, dim, dim),
-                declare_mlp(f"{path}.mlp", place, self.kind, dim * ratio),
+                declare_product(attention, fewer, self.kind, heads, dim, dim),
+                declare_mlp(f"{path}.mlp", fewer, self.kind, dim * ratio),
             ]
         )
 

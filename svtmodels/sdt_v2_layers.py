@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from .declaration import Declaration, Place, Source
 from .metaformer_layers import Attention, Mlp, NeuronKind
 from .parts.attention import ATTENTION_THRESHOLD
+from .parts.block import TokenBlock
 from .parts.neuron import LIF
 from .parts.synapse import ChannelNorm, Conv, Pointwise
+from .parts.tokens import Places, TokenSelector
 
 LIF_NEURONS = NeuronKind("lif", LIF, lambda: LIF(v_threshold=ATTENTION_THRESHOLD))
 
@@ -40,17 +43,29 @@ class SeparableConv(nn.Module):
         return self.bn2(self.pwconv2(self.dwconv(spikes)))
 
 
-class Block(nn.Module):
-    """``x + attn(x)``, then ``x + mlp(x)``, on the grid: the attention's synapses are 3x3."""
+class Block(TokenBlock):
+    """``x + attn(x)``, then ``x + mlp(x)``, on maps: the attention's synapses are 3x3.
 
-    def __init__(self, attention: Attention, mlp: Mlp) -> None:
-        super().__init__()
+    Where only some tokens pass, these synapses still run on the whole grid; the rest does not.
+    """
+
+    def __init__(
+        self, attention: Attention, mlp: Mlp, selector: TokenSelector | None = None
+    ) -> None:
+        super().__init__(selector)
         self.attn = attention
         self.mlp = mlp
 
-    def forward(self, x: Tensor) -> Tensor:
+    @override
+    def process(self, x: Tensor) -> Tensor:
         """Maps [T, B, H, W, C] to maps."""
         x = x + self.attn(x)
+        return x + self.mlp(x)
+
+    @override
+    def process_some(self, x: Tensor, places: Places) -> Tensor:
+        """Tokens [T, B, k, C] to tokens."""
+        x = x + self.attn.masked(x, places)
         return x + self.mlp(x)
 
 
@@ -64,5 +79,6 @@ def declare_separable(path: str, place: Place, middle: int) -> Declaration:
     group = place.group(
         f"{path}.middle", middle, (enter.name,), (leave.name,), carriers=(depth.name,)
     )
-    neurons = place.neurons(path, lif1=None, lif2=group.name)
-    return Declaration((enter, depth, leave), (group,), neurons=neurons)
+    neurons = place.neurons(path, lif1=place.residual, lif2=group.name)
+    residuals = place.residuals(writes=(leave.name,), reads=(enter.name,))
+    return Declaration((enter, depth, leave), (group,), neurons=neurons, residuals=residuals)

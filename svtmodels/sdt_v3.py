@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from torch import nn
 from typing_extensions import override
 
 from .configuration import Configuration
-from .declaration import Declaration, Place, Source
+from .declaration import Declaration, Place, Source, TokenSite
 from .metaformer import STEM, MetaFormer, Part, Role
 from .metaformer_layers import (
     Attention,
@@ -46,8 +47,8 @@ _PARTS = (
 class ESpikeFormer(MetaFormer):
     """E-SpikeFormer, base: integer spikes of 4 levels in a single step, with per-layer widths.
 
-    It declares no token sites: every transformer block holds a depthwise 3x3 convolution, which
-    needs the whole grid.
+    A block that processes fewer tokens skips attention and MLP for the others; its separable
+    convolution, whose 3x3 part needs the whole grid, runs on all of them.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {
@@ -95,20 +96,20 @@ class ESpikeFormer(MetaFormer):
         return IntegerNeuron(LEVELS, norm=1)
 
     @override
-    def _conv_block(self, path: str, dim: int) -> nn.Module:
+    def _conv_block(self, path: str, dim: int, kept: int) -> nn.Module:
         hidden = self.width(f"{path}.hidden", dim * self.settings["mlp_ratios"])
-        separable = self._separable(f"{path}.Conv", dim, _STEM_KERNEL)
-        return ConvBlock(self.kind, dim, hidden, separable)
+        separable = self._separable(f"{path}.Conv", dim, kept, _STEM_KERNEL)
+        return ConvBlock(self.kind, kept, hidden, separable)
 
-    def _separable(self, path: str, dim: int, kernel: int) -> SpikingSeparableConv:
-        return SpikingSeparableConv(dim, self.width(f"{path}.middle", 2 * dim), kernel)
+    def _separable(self, path: str, dim: int, kept: int, kernel: int) -> SpikingSeparableConv:
+        return SpikingSeparableConv(kept, self.width(f"{path}.middle", 2 * dim), kernel)
 
     @override
-    def _block(self, path: str, dim: int) -> nn.Module:
+    def _block(self, path: str, dim: int, kept: int) -> nn.Module:
         heads = self.settings["num_heads"]
         qk = self.width(f"{path}.attn.qk", dim)
         v = self.width(f"{path}.attn.v", _VALUES * dim)
-        ends = {"q": (dim, qk), "k": (dim, qk), "v": (dim, v), "proj": (v, dim)}
+        ends = {"q": (kept, qk), "k": (kept, qk), "v": (kept, v), "proj": (v, kept)}
         synapses = {
             name: normed(Pointwise(*inout, bias=False, trailing=2)) for name, inout in ends.items()
         }
@@ -116,9 +117,10 @@ class ESpikeFormer(MetaFormer):
         scale = 2 * (dim // heads) ** -0.5
         hidden = self.width(f"{path}.mlp.hidden", dim * self.settings["mlp_ratios"])
         return Block(
-            self._separable(f"{path}.conv", dim, _BLOCK_KERNEL),
+            self._separable(f"{path}.conv", dim, kept, _BLOCK_KERNEL),
             Attention(self.kind, heads, scale, synapses),
-            Mlp(self.kind, dim, hidden),
+            Mlp(self.kind, kept, hidden),
+            self.selector(path, self.token_grid),
         )
 
     @override
@@ -135,13 +137,15 @@ class ESpikeFormer(MetaFormer):
     def _declare_block(self, path: str, place: Place, dim: int) -> Declaration:
         attention, heads = f"{path}.attn", self.settings["num_heads"]
         names = [f"{attention}.{name}" for name in ("q", "k", "v", "proj")]
-        synapses = tuple(place.synapse(n, f"{n}_conv.0", f"{n}_conv.1") for n in names)
+        fewer = replace(place, tokens=path)
+        synapses = tuple(fewer.synapse(n, f"{n}_conv.0", f"{n}_conv.1") for n in names)
         return Declaration.join(
             [
+                Declaration(tokens=(TokenSite(path, place.positions, place.stream, place.stage),)),
                 declare_spiking_separable(f"{path}.conv", place, 2 * dim),
                 Declaration(synapses),
-                declare_product(attention, place, self.kind, heads, dim, _VALUES * dim),
-                declare_mlp(f"{path}.mlp", place, self.kind, dim * self.settings["mlp_ratios"]),
+                declare_product(attention, fewer, self.kind, heads, dim, _VALUES * dim),
+                declare_mlp(f"{path}.mlp", fewer, self.kind, dim * self.settings["mlp_ratios"]),
             ]
         )
 

@@ -12,7 +12,7 @@ from typing_extensions import override
 from ..spaces.errors import BadInput
 from .arguments import check_choice, check_counts
 from .configuration import Configuration
-from .declaration import Declaration, Place, Source, TokenSite
+from .declaration import ChannelScale, Declaration, Place, Source, TokenSite
 from .metaformer import STEM, MetaFormer, Part, Role
 from .metaformer_layers import (
     Attention,
@@ -139,16 +139,16 @@ class ESpikeFormerLarge(MetaFormer):
         return IntegerNeuron(self.settings["levels"], 1, Rounding.HALF_UP)
 
     @override
-    def _conv_block(self, path: str, dim: int) -> nn.Module:
+    def _conv_block(self, path: str, dim: int, kept: int) -> nn.Module:
         hidden = self.width(f"{path}.hidden", dim * self.settings["mlp_ratios"])
-        return LargeConvBlock(self.kind, dim, hidden)
+        return LargeConvBlock(self.kind, kept, hidden)
 
     @override
-    def _block(self, path: str, dim: int) -> nn.Module:
+    def _block(self, path: str, dim: int, kept: int) -> nn.Module:
         attention, values = f"{path}.attn", dim * self.settings["sr_ratios"]
         qk = self.width(f"{attention}.qk", dim)
         v = self.width(f"{attention}.v", values)
-        ends = {"q": (dim, qk), "k": (dim, qk), "v": (dim, v), "proj": (v, dim)}
+        ends = {"q": (kept, qk), "k": (kept, qk), "v": (kept, v), "proj": (v, kept)}
         synapses = {
             name: normed(RepConv1d(*inout, self.width(f"{attention}.{name}.middle", full)))
             for (name, inout), full in zip(ends.items(), self._middles(dim), strict=True)
@@ -157,12 +157,12 @@ class ESpikeFormerLarge(MetaFormer):
         hidden = self.width(f"{path}.mlp.hidden", dim * self.settings["mlp_ratios"])
         return LargeBlock(
             self.kind,
-            dim,
+            kept,
             Attention(self.kind, self.settings["num_heads"], _SCALE, synapses),
-            Mlp(self.kind, dim, hidden),
-            RepConv1d(dim, dim, middle) if self._has_rep else None,
+            Mlp(self.kind, kept, hidden),
+            RepConv1d(kept, kept, middle) if self._has_rep else None,
             self._drop_path(int(path.rpartition(".")[2])),
-            self.selector(path, self.grid(_TOKENS_LEVEL)),
+            self.selector(path, self.token_grid),
         )
 
     @property
@@ -187,16 +187,21 @@ class ESpikeFormerLarge(MetaFormer):
         place = replace(place, tokens=path)
         attention, s = f"{path}.attn", self.settings
         values = dim * s["sr_ratios"]
-        parts = [Declaration(tokens=(TokenSite(path, place.positions, dim, place.stage),))]
+        parts = [Declaration(tokens=(TokenSite(path, place.positions, place.stream, place.stage),))]
         if self._has_rep:
-            rep = declare_repconv1d(f"{path}.rep", f"{path}.rep_conv", None, place, dim)
-            parts += [rep, Declaration(neurons=place.neurons(path, lif=None))]
+            name = f"{path}.rep"
+            rep = declare_repconv1d(name, f"{path}.rep_conv", None, place, dim)
+            residuals = place.residuals(writes=(name,), reads=(name,))
+            neurons = place.neurons(path, lif=place.residual)
+            parts += [rep, Declaration(neurons=neurons, residuals=residuals)]
         for name, middle in zip(("q", "k", "v", "proj"), self._middles(dim), strict=True):
             synapse = f"{attention}.{name}"
             parts.append(
                 declare_repconv1d(synapse, f"{synapse}_conv.0", f"{synapse}_conv.1", place, middle)
             )
-        scales = (f"{path}.layer_scale1", f"{path}.layer_scale2")
+        scales = tuple(
+            ChannelScale(f"{path}.layer_scale{number}", place.residual) for number in (1, 2)
+        )
         return Declaration.join(
             [
                 *parts,

@@ -55,18 +55,32 @@ class SpikingSeparableConv(nn.Module):
         return self.pwconv2(self.spike3(x))
 
 
-class Block(nn.Module):
-    """``x + conv(x)``, ``x + attn(x)``, ``x + mlp(x)``, on the grid: `conv` is 3x3."""
+class Block(TokenBlock):
+    """``x + conv(x)``, ``x + attn(x)``, ``x + mlp(x)``, on maps.
 
-    def __init__(self, separable: SpikingSeparableConv, attention: Attention, mlp: Mlp) -> None:
-        super().__init__()
+    `conv` is 3x3, so no token skips it; the rest is pointwise (methods 3.2).
+    """
+
+    def __init__(
+        self,
+        separable: SpikingSeparableConv,
+        attention: Attention,
+        mlp: Mlp,
+        selector: TokenSelector | None = None,
+    ) -> None:
+        super().__init__(selector)
         self.conv = separable
         self.attn = attention
         self.mlp = mlp
 
-    def forward(self, x: Tensor) -> Tensor:
+    @override
+    def everywhere(self, x: Tensor) -> Tensor:
         """Maps [T, B, H, W, C] to maps."""
-        x = x + self.conv(x)
+        return x + self.conv(x)
+
+    @override
+    def process(self, x: Tensor) -> Tensor:
+        """[T, B, ..., C] to the same shape."""
         x = x + self.attn(x)
         return x + self.mlp(x)
 
@@ -138,8 +152,9 @@ def declare_spiking_separable(path: str, place: Place, middle: int) -> Declarati
     group = place.group(
         f"{path}.middle", middle, (enter.name,), (leave.name,), carriers=(depth.name,)
     )
-    neurons = place.neurons(path, spike1=None, spike2=group.name, spike3=group.name)
-    return Declaration((enter, depth, leave), (group,), neurons=neurons)
+    neurons = place.neurons(path, spike1=place.residual, spike2=group.name, spike3=group.name)
+    residuals = place.residuals(writes=(leave.name,), reads=(enter.name,))
+    return Declaration((enter, depth, leave), (group,), neurons=neurons, residuals=residuals)
 
 
 def declare_large_conv_block(path: str, place: Place, hidden: int) -> Declaration:
@@ -149,5 +164,6 @@ def declare_large_conv_block(path: str, place: Place, hidden: int) -> Declaratio
         for name in ("conv1", "conv2")
     )
     group = place.group(f"{path}.hidden", hidden, (first.name,), (second.name,))
-    neurons = place.neurons(path, neuron1=None, neuron2=group.name)
-    return Declaration((first, second), (group,), neurons=neurons)
+    neurons = place.neurons(path, neuron1=place.residual, neuron2=group.name)
+    residuals = place.residuals(writes=(second.name,), reads=(first.name,))
+    return Declaration((first, second), (group,), neurons=neurons, residuals=residuals)

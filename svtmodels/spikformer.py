@@ -18,8 +18,9 @@ from .declaration import Declaration, NeuronLayer, Place, Source, Synapse, Token
 from .network import Network
 from .parts.mlp import Mlp, declare_mlp
 from .parts.self_attention import SelfAttention, declare_self_attention
-from .parts.stem import STEM, declare_stem, stem_widths
+from .parts.stem import STEM, STREAM, declare_stem, stem_stream, stem_widths
 from .parts.synapse import Pointwise
+from .parts.token_rule import TokenRule
 from .spikformer_layers import VARIANTS, Block, SpikeStem, Variant
 
 _NAME = "Spikformer"
@@ -59,15 +60,24 @@ class Spikformer(Network):
         *,
         widths: Mapping[str, int] | None = None,
         kept_tokens: Mapping[str, int] | None = None,
+        token_rule: TokenRule | None = None,
         idle: bool = True,
     ) -> None:
         variant = VARIANTS[architecture]
         settings = _settings(variant, arguments)
         steps = settings["T"] or variant.steps
-        super().__init__(architecture, arguments, steps, widths=widths, kept_tokens=kept_tokens)
+        super().__init__(
+            architecture,
+            arguments,
+            steps,
+            widths=widths,
+            kept_tokens=kept_tokens,
+            token_rule=token_rule,
+        )
         self.variant = variant
         self.settings = settings
         self.dim: int = settings["embed_dims"]
+        self.kept_dim = self.width(STREAM, self.dim)
         self.patch_embed = SpikeStem(
             variant.pools,
             variant.source is Source.IMAGE,
@@ -80,14 +90,13 @@ class Spikformer(Network):
         self.block = nn.ModuleList(
             self._block(f"block.{i}", idle=idle) for i in range(settings["depths"])
         )
-        self.head = Pointwise(self.dim, settings["num_classes"], bias=True)
+        self.head = Pointwise(self.kept_dim, settings["num_classes"], bias=True)
 
     @override
     def features(self, x: Tensor) -> Tensor:
         self.check_input(x)
         x = self.patch_embed(x, self.time_steps)
-        for block in self.block:
-            x = block(x)
+        x = self.run_blocks(self.block, x)
         return x.mean(2)
 
     @property
@@ -128,21 +137,22 @@ class Spikformer(Network):
     def _declare(self) -> Declaration:
         size = self.settings["img_size_h"], self.settings["img_size_w"]
         head = Synapse("head", "head", None, 1, Source.POOLED, "head", "head")
+        read = stem_stream(self.dim).group(reads=("head",))
         return Declaration.join(
             [
                 declare_stem(self.variant.pools, self.variant.source, size, self.dim),
-                Declaration(neurons=(NeuronLayer(f"{STEM}.rpe_lif"),)),
+                Declaration(neurons=(NeuronLayer(f"{STEM}.rpe_lif", STEM, STEM, STREAM),)),
                 *self._declared_blocks(),
-                Declaration((head,)),
+                Declaration((head,), residuals=read),
             ]
         )
 
     def _declared_blocks(self) -> Iterator[Declaration]:
-        heads = self.settings["num_heads"]
+        heads, stream = self.settings["num_heads"], stem_stream(self.dim)
         for index in range(self.settings["depths"]):
             name = f"block.{index}"
-            place = Place(_ENCODER, name, self.tokens, name, self.variant.suffix)
-            yield Declaration(tokens=(TokenSite(name, self.tokens, self.dim, _ENCODER),))
+            place = Place(_ENCODER, name, self.tokens, name, self.variant.suffix, stream=stream)
+            yield Declaration(tokens=(TokenSite(name, self.tokens, stream, _ENCODER),))
             yield declare_self_attention(f"{name}.attn", place, self.dim, heads, self.tokens)
             yield declare_mlp(f"{name}.mlp", place, self._hidden)
 
@@ -153,7 +163,7 @@ class Spikformer(Network):
     def _block(self, name: str, *, idle: bool) -> Block:
         variant = self.variant
         attention = SelfAttention(
-            self.dim,
+            self.kept_dim,
             self.settings["num_heads"],
             self.width(f"{name}.attn.qk", self.dim),
             self.width(f"{name}.attn.v", self.dim),
@@ -163,7 +173,7 @@ class Spikformer(Network):
             trailing=variant.trailing[0],
         )
         hidden = self.width(f"{name}.mlp.hidden", self._hidden)
-        mlp = Mlp(self.dim, hidden, suffix=variant.suffix, trailing=variant.trailing[1])
+        mlp = Mlp(self.kept_dim, hidden, suffix=variant.suffix, trailing=variant.trailing[1])
         selector = self.selector(name, self.grid)
         return Block(attention, mlp, selector, self.dim, idle=idle)
 

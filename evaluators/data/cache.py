@@ -91,10 +91,7 @@ class DataCache:
             raise BadInput(
                 f"{_LIMIT_VARIABLE} is {given!r}; give a number of GiB, or 0 for no cache."
             )
-        base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-        # The standard says that a relative path there is to be ignored.
-        base = base if base.is_absolute() else Path.home() / ".cache"
-        return cls(base / "spikefront" / "data", int(limit * GIB))
+        return cls(cache_folder("data"), int(limit * GIB))
 
     def images(
         self,
@@ -223,6 +220,14 @@ class DataCache:
     def _unkept(self, error: OSError) -> Origin:
         _logger.warning("the cache %s cannot be used: %s.", self.folder, error)
         return Origin.UNKEPT
+
+
+def cache_folder(name: str) -> Path:
+    """Folder of a cache of ours: in ``$XDG_CACHE_HOME``, else in ~/.cache."""
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # The standard says that a relative path there is to be ignored.
+    base = base if base.is_absolute() else Path.home() / ".cache"
+    return base / "spikefront" / name
 
 
 def verified(entry: Entry) -> Entry:

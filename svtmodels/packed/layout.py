@@ -16,8 +16,29 @@ def padded(size: int) -> int:
 
 
 def code_bytes(count: int, bits: int) -> int:
-    """Bytes of `count` integers of `bits` bits, packed without gaps, padding included."""
+    """Bytes of `count` numbers of `bits` bits, packed without gaps, padding included."""
     return padded(-(-count * bits // 8))
+
+
+def weight_bytes(count: int, bits: int, kept: int | None = None) -> int:
+    """Bytes of a weight of `count` numbers of `bits` bits, padding included.
+
+    Args:
+        count: of all its numbers.
+        bits: of each.
+        kept: how many of them stayed, if it was pruned.
+    """
+    if kept is None or not stored_sparse(count, bits, kept):
+        return code_bytes(count, bits)
+    return code_bytes(kept, bits) + code_bytes(count, 1)
+
+
+def stored_sparse(count: int, bits: int, kept: int) -> bool:
+    """Whether a pruned weight is stored as a bitmap and the numbers that stayed.
+
+    It is where that is smaller; always at one bit, whose two codes leave none for zero.
+    """
+    return bits == 1 or code_bytes(kept, bits) + code_bytes(count, 1) < code_bytes(count, bits)
 
 
 def float_bytes(count: int) -> int:

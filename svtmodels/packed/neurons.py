@@ -7,12 +7,16 @@ from typing import Any
 
 from torch import nn
 
+from ...spaces.site import SiteKind
 from ..network import Network
 from ..parts.integer_neuron import IntegerNeuron, Rounding
 from ..parts.neuron import LIF
 from ..parts.parametric_neuron import ParametricLIF
+from ..parts.state_neuron import StateLIF
 
 _LIF = {"kind": "lif", "constants": ["tau", "v_threshold"], "v_reset": 0.0, "decay_input": True}
+_STATE = {"step": "v_threshold * 2^(2 - bits)", "rounding": "half-even", "range": "signed"}
+"""How membranes of few bits are kept between two steps (`StateLIF`)."""
 _INTEGER = {"kind": "integer", "constants": ["levels", "norm"]}
 
 
@@ -22,7 +26,9 @@ def describe_neurons(network: Network) -> dict[str, Any]:
     first = next(iter(layers.values()))
     # A learnt time constant is a constant once it is packed.
     rules = {**_INTEGER, "rounding": str(first.rounding)} if _is_integer(first) else _LIF
-    return {**rules, "layers": list(layers)}
+    states = {name: n.bits for name, n in layers.items() if isinstance(n, StateLIF)}
+    described = {**rules, "layers": list(layers)}
+    return {**described, "state": {**_STATE, "bits": states}} if states else described
 
 
 def neuron_constants(network: Network) -> list[list[float]]:
@@ -36,14 +42,19 @@ def restore_neurons(
 ) -> None:
     """Give a network the neurons that its folder describes.
 
+    The bits of their membranes are those of the network's candidate.
+
     Raises:
-        ValueError: they are not those of the architecture, or not usable.
+        ValueError: they are not those of the architecture or of the candidate, or not usable.
     """
+    chosen = network.candidate.to_dict().get(SiteKind.STATE, {})
+    for name, bits in chosen.items():
+        network.set_submodule(name, StateLIF(2.0, 1.0, bits))
     expected = describe_neurons(network)
     if dict(entry) != expected:
-        raise ValueError("its neuron layers are not those of the architecture")
+        raise ValueError("its neuron layers are not those of the architecture and its candidate")
     for name, (first, second) in zip(expected["layers"], constants, strict=True):
-        network.set_submodule(name, _build(expected, first, second))
+        network.set_submodule(name, _build(expected, first, second, chosen.get(name)))
 
 
 def spikes_per_unit(neuron: nn.Module) -> int:
@@ -51,9 +62,11 @@ def spikes_per_unit(neuron: nn.Module) -> int:
     return neuron.norm if isinstance(neuron, IntegerNeuron) else 1
 
 
-def _build(entry: Mapping[str, Any], first: float, second: float) -> nn.Module:
+def _build(entry: Mapping[str, Any], first: float, second: float, bits: int | None) -> nn.Module:
     if min(first, second) <= 0:
         raise ValueError(f"neurons with the constants {first} and {second}")
+    if bits is not None:
+        return StateLIF(first, second, bits)
     if entry["kind"] == _LIF["kind"]:
         return LIF(first, second)
     return IntegerNeuron(int(first), int(second), Rounding(entry["rounding"]))

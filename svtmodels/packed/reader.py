@@ -17,13 +17,22 @@ from torch import Tensor, nn
 
 from ...spaces.candidate import Candidate
 from ...spaces.errors import BadInput, CorruptFile
+from ...spaces.site import INTEGER_BITS, WIDTH_KINDS, SiteKind
 from ..declaration import Synapse
 from ..network import Network
 from ..official import build_official
-from ..parts.synapse import ChannelAffine, QuantisedSynapse, shape_of, window_of
-from .bitstream import unpack_bits
-from .layout import code_bytes, float_bytes
+from ..parts.synapse import (
+    ChannelAffine,
+    CompositeSynapse,
+    QuantisedSynapse,
+    merged_synapse,
+    shape_of,
+    window_of,
+)
+from ..parts.token_rule import TokenRule
+from .layout import float_bytes
 from .neurons import restore_neurons
+from .weights import unpack_weight, weight_name
 from .writer import FORMAT, GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, NEURONS_TENSOR, SCHEMA
 
 _Arrays = dict[str, NDArray[Any]]
@@ -45,17 +54,28 @@ def load_packed(folder: Path | str) -> Network:
                 manifest["arguments"],
                 widths=manifest["widths"],
                 kept_tokens=manifest["kept_tokens"],
+                token_rule=_token_rule(manifest),
                 idle=False,
             )
         _describe(network, manifest)
         for synapse in network.declaration.synapses:
             _fill(network, synapse, manifest["tensors"], arrays)
-        for path in network.declaration.scales:
+        for path in (scale.path for scale in network.declaration.scales):
             _fill_scale(network, path, manifest["tensors"], arrays)
         _set_neurons(network, manifest, arrays)
     except _MISFITS as error:
         raise CorruptFile(f"{folder}: manifest and tensors do not fit ({error!r}).") from error
     return network.eval()
+
+
+def _token_rule(manifest: dict[str, Any]) -> TokenRule:
+    """How tokens are chosen; folders from before there was a choice have the default."""
+    if "token_rule" not in manifest:
+        return TokenRule()
+    try:
+        return TokenRule.from_dict(manifest["token_rule"])
+    except BadInput as error:
+        raise CorruptFile(f"the manifest's {error}") from None
 
 
 def read_packed(folder: Path | str) -> tuple[dict[str, Any], _Arrays]:
@@ -121,12 +141,13 @@ def _describe(network: Network, manifest: dict[str, Any]) -> None:
     if not isinstance(steps, int) or steps < 1:
         raise ValueError(f"time_steps is {steps!r}")
     network.time_steps = steps
-    network.candidate = Candidate.from_dict(manifest["candidate"], network.sites)
+    try:
+        network.candidate = Candidate.from_dict(manifest["candidate"], network.sites)
+    except BadInput as error:
+        raise CorruptFile(f"the manifest's {error}") from None
     chosen = network.candidate.to_dict()
-    if (chosen.get("channel", {}), chosen.get("token", {})) != (
-        network.widths,
-        network.kept_tokens,
-    ):
+    widths = {name: n for kind in WIDTH_KINDS for name, n in chosen.get(kind, {}).items()}
+    if (widths, chosen.get("token", {})) != (network.widths, network.kept_tokens):
         raise ValueError("widths and kept tokens are not those of the candidate")
     network.kept_channels = {
         name: torch.tensor(kept) for name, kept in manifest["kept_channels"].items()
@@ -134,65 +155,72 @@ def _describe(network: Network, manifest: dict[str, Any]) -> None:
     network.card = manifest["record"]
 
 
-def _fill(network: Network, synapse: Synapse, entries: dict[str, Any], arrays: _Arrays) -> None:
+def _fill(
+    network: Network,
+    synapse: Synapse,
+    entries: dict[str, Any],
+    arrays: _Arrays,
+    bits: int | None = None,
+) -> None:
+    """Fill in a synapse; `bits` of the chain that it is a link of, if it is one."""
     module = network.get_submodule(synapse.weight)
     vectors = _vectors(synapse, entries, arrays, shape_of(module)[0])
-    if f"{synapse.name}.codes" in entries:
-        quantised = _quantised(module, synapse, entries, arrays, vectors)
-        network.set_submodule(synapse.weight, quantised)
-        if synapse.norm is not None:
-            network.set_submodule(synapse.norm, nn.Identity())
-        return
-    if synapse.links:
+    bits = network.weight_bits(synapse.name) if bits is None else bits
+    pruned = synapse.name in network.candidate.to_dict().get(SiteKind.DENSITY, {})
+    if isinstance(module, CompositeSynapse) and bits not in INTEGER_BITS and not pruned:
         for link in synapse.links:
-            _fill(network, link, entries, arrays)
+            _fill(network, link, entries, arrays, bits)
     else:
-        _fill_weight(module, f"{synapse.name}.weight", entries, arrays, vectors)
+        values, kept = unpack_weight(synapse.name, bits, pruned, entries, arrays)
+        if values.shape != shape_of(module):
+            raise ValueError(f"{synapse.name} has shape {values.shape}")
+        if kept is not None:
+            network.kept_numbers[synapse.name] = kept
+        weight = torch.from_numpy(values)
+        if bits in INTEGER_BITS:
+            entry = entries[weight_name(synapse.name, bits)]
+            _set_codes(network, synapse, weight, bits, entry, vectors)
+            return
+        _set_floats(network, synapse, weight, vectors)
     if synapse.norm is not None:
         network.set_submodule(synapse.norm, ChannelAffine(vectors["scale"], vectors["bias"]))
 
 
-def _fill_weight(
-    module: nn.Module,
-    name: str,
-    entries: dict[str, Any],
-    arrays: _Arrays,
-    vectors: dict[str, Tensor],
+def _set_floats(
+    network: Network, synapse: Synapse, weight: Tensor, vectors: dict[str, Tensor]
 ) -> None:
-    weight = _floats(arrays[name], entries[name]["shape"])
-    if weight.shape != shape_of(module):
-        raise ValueError(f"{name} has shape {tuple(weight.shape)}")
+    module = network.get_submodule(synapse.weight)
+    if isinstance(module, CompositeSynapse):
+        merged = merged_synapse(module, weight, vectors["synapse_bias"])
+        network.set_submodule(synapse.weight, merged)
+        return
     module.weight = nn.Parameter(weight)
     if module.bias is not None:
         module.bias = nn.Parameter(vectors["synapse_bias"])
 
 
-def _quantised(
-    module: nn.Module,
+def _set_codes(
+    network: Network,
     synapse: Synapse,
-    entries: dict[str, Any],
-    arrays: _Arrays,
+    codes: Tensor,
+    bits: int,
+    entry: dict[str, Any],
     vectors: dict[str, Tensor],
-) -> QuantisedSynapse:
-    name = f"{synapse.name}.codes"
-    entry, shape = entries[name], tuple(entries[name]["shape"])
-    if shape != shape_of(module):
-        raise ValueError(f"{name} has shape {shape}")
-    count, bits = math.prod(shape), entry["bits"]
-    if bits not in range(2, 9) or entry["input_grid"] < 1:
-        raise ValueError(f"{name} has {bits} bits on a grid of {entry['input_grid']}")
-    if arrays[name].dtype != np.uint8 or arrays[name].nbytes != code_bytes(count, bits):
-        raise ValueError(f"{name} has {arrays[name].nbytes} bytes")
-    codes = unpack_bits(arrays[name], bits, count).reshape(shape)
-    return QuantisedSynapse(
-        torch.from_numpy(codes),
+) -> None:
+    if entry["input_grid"] < 1:
+        raise ValueError(f"{synapse.name} has inputs on a grid of {entry['input_grid']}")
+    quantised = QuantisedSynapse(
+        codes,
         vectors["scale"],
         vectors["bias"],
         bits=bits,
         grid=entry["input_grid"],
         max_input=entry["input_limit"],
-        **window_of(module),
+        **window_of(network.get_submodule(synapse.weight)),
     )
+    network.set_submodule(synapse.weight, quantised)
+    if synapse.norm is not None:
+        network.set_submodule(synapse.norm, nn.Identity())
 
 
 def _vectors(

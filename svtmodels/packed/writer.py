@@ -21,11 +21,17 @@ from torch import Tensor
 from ...spaces.errors import BadInput
 from ..declaration import Synapse
 from ..network import Network
-from ..parts.synapse import ChannelAffine, ChannelNorm, QuantisedSynapse
-from .bitstream import pack_bits
+from ..parts.synapse import (
+    ChannelAffine,
+    ChannelNorm,
+    CompositeSynapse,
+    QuantisedSynapse,
+    parameters_of,
+)
 from .golden import golden_vectors
 from .layout import ALIGNMENT, padded
 from .neurons import describe_neurons, neuron_constants
+from .weights import Tensors, pack_weight
 
 FORMAT = "spikefront-packed"
 SCHEMA = 1
@@ -104,6 +110,7 @@ def _description(network: Network) -> dict[str, Any]:
         "arguments": network.arguments,
         "widths": network.widths,
         "kept_tokens": network.kept_tokens,
+        "token_rule": network.token_rule.to_dict(),
         "kept_channels": {n: kept.tolist() for n, kept in network.kept_channels.items()},
         "time_steps": network.time_steps,
         "candidate": network.candidate.to_dict(),
@@ -124,7 +131,7 @@ def _tensors(network: Network) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]
         for name, array, entry in _synapse_tensors(network, synapse):
             arrays[name] = _pad(array)
             entries[name] = entry
-    for path in network.declaration.scales:
+    for path in (scale.path for scale in network.declaration.scales):
         scale = _float32(network.get_parameter(path))
         arrays[path], entries[path] = _pad(scale), _shape_entry(scale)
     constants = neuron_constants(network)
@@ -134,40 +141,35 @@ def _tensors(network: Network) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]
 
 
 def _synapse_tensors(
-    network: Network, synapse: Synapse
+    network: Network, synapse: Synapse, bits: int | None = None
 ) -> list[tuple[str, NDArray[Any], dict[str, Any]]]:
+    """Tensors of a synapse; `bits` of the chain that it is a link of, if it is one."""
     module = network.get_submodule(synapse.weight)
+    kept = network.kept_numbers.get(synapse.name)
     if isinstance(module, QuantisedSynapse):
-        codes = module.codes.numpy()
-        entry = {
-            "bits": module.bits,
-            "shape": list(codes.shape),
-            "signed": True,
-            "zero_point": 2 ** (module.bits - 1),
-            "order": "lsb-first",
-            "scale_axis": 0,
-            "input_grid": module.grid,
-            "input_limit": module.max_input,
-        }
+        tensors = pack_weight(synapse.name, module.codes.numpy(), module.bits, kept)
+        tensors[f"{synapse.name}.codes"][1].update(
+            {"scale_axis": 0, "input_grid": module.grid, "input_limit": module.max_input}
+        )
         vectors = [("scale", module.scale), ("bias", module.bias)]
-        return [
-            (f"{synapse.name}.codes", pack_bits(codes, module.bits), entry),
-            _vectors(synapse, vectors),
-        ]
+        return [*_listed(tensors), _vectors(synapse, vectors)]
     out, vectors = [], []
-    if synapse.links:
-        out = [entry for link in synapse.links for entry in _synapse_tensors(network, link)]
+    bits = network.weight_bits(synapse.name) if bits is None else bits
+    if isinstance(module, CompositeSynapse):
+        out = [entry for link in synapse.links for entry in _synapse_tensors(network, link, bits)]
     else:
-        weight, bias = module.weight, module.bias
-        assert isinstance(weight, Tensor)
-        array = _float32(weight)
-        out = [(f"{synapse.name}.weight", array.reshape(-1), _shape_entry(array))]
-        vectors = [("synapse_bias", bias)] if isinstance(bias, Tensor) else []
+        weight, bias = parameters_of(module)
+        out = _listed(pack_weight(synapse.name, _float32(weight), bits, kept))
+        vectors = [("synapse_bias", bias)] if bias is not None else []
     if synapse.norm is not None:
         norm = network.get_submodule(synapse.norm)
         assert isinstance(norm, ChannelNorm | ChannelAffine)
         vectors += list(zip(("scale", "bias"), norm.folded(), strict=True))
     return [*out, _vectors(synapse, vectors)] if vectors else out
+
+
+def _listed(tensors: Tensors) -> list[tuple[str, NDArray[Any], dict[str, Any]]]:
+    return [(name, array, entry) for name, (array, entry) in tensors.items()]
 
 
 def _vectors(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import abc
 
 from torch import Tensor, nn
+from typing_extensions import override
 
-from .tokens import TokenSelector, gather_tokens, scatter_tokens
+from .step_masks import membranes_in_place
+from .tokens import Places, Survivors, TokenSelector, scatter_tokens
 
 
 class TokenBlock(nn.Module, abc.ABC):
-    """A block whose layers are pointwise, so that any set of tokens may pass.
+    """A block of which any set of tokens may pass, on tokens [T, B, N, C] or maps [T, B, H, W, C].
 
     Args:
         selector: chooses the tokens; the others skip the block. None: all pass.
@@ -20,16 +22,33 @@ class TokenBlock(nn.Module, abc.ABC):
         super().__init__()
         self.selector = selector
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Residual stream [T, B, N, C] to residual stream."""
+    def forward(self, x: Tensor, survivors: Survivors | None = None) -> Tensor:
+        """Residual stream to residual stream.
+
+        Args:
+            x: residual stream.
+            survivors: of the pass, where tokens leave for good.
+        """
         if self.selector is None:
-            return self.process(x)
-        kept = self.selector(x)
-        return scatter_tokens(x, kept, self.process(gather_tokens(x, kept)))
+            return self.process(self.everywhere(x))
+        kept = self.selector(x.flatten(2, -2), survivors)
+        tokens = self.everywhere(x).flatten(2, -2)
+        places = Places(kept, self.selector.grid)
+        with membranes_in_place(self, places):
+            passed = self.process_some(places.collect(tokens), places)
+        return scatter_tokens(tokens, kept, passed).reshape(x.shape)
+
+    def everywhere(self, x: Tensor) -> Tensor:
+        """What no token skips, behind the choice and before the rest."""
+        return x
+
+    def process_some(self, x: Tensor, places: Places) -> Tensor:
+        """The block itself, on tokens [T, B, k, C] that lie at these places."""
+        return self.process(x)
 
     @abc.abstractmethod
     def process(self, x: Tensor) -> Tensor:
-        """The block itself, on the tokens that pass."""
+        """The block itself, on all that `x` holds."""
 
 
 class SpikeSumBlock(TokenBlock):
@@ -54,6 +73,7 @@ class SpikeSumBlock(TokenBlock):
         self.add_module(name, attention)
         self.mlp = mlp
 
+    @override
     def process(self, x: Tensor) -> Tensor:
         """Spike sums [T, B, n, C] to spike sums."""
         x = x + self.get_submodule(self._attention)(x)

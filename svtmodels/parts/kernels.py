@@ -75,6 +75,10 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
         backward = getattr(library, f"lif_backward_{suffix}")
         backward.argtypes = [pointer, pointer, pointer, count, count, count, real, real, real]
         backward.restype = None
+    for suffix in ("f32", "f64"):
+        states = getattr(library, f"lif_states_{suffix}")
+        states.argtypes = [pointer, pointer, count, count, count, real, real, real, real]
+        states.restype = None
     return library
 
 

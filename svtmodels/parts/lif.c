@@ -139,6 +139,41 @@ static inline uint16_t to_bf16(float x)
                     (real_t)theta, (real_t)alpha);                                                \
     }
 
+/* The same forward pass with a membrane of few bits: what is left of it after a spike or none is
+ * rounded to a multiple of `step`, half to even, and kept within [-half, half - 1] of them. */
+#define DEFINE_STATES(SUFFIX, real_t, RINT)                                                       \
+    INLINE void states_##SUFFIX(const real_t *restrict x, real_t *restrict s, int64_t steps,      \
+                                int64_t n, int64_t stride, real_t tau, real_t theta, real_t step, \
+                                real_t half, int64_t m, int halve)                                \
+    {                                                                                             \
+        typedef real_t real;                                                                      \
+        real v[LANES];                                                                            \
+        for (int j = 0; j < LANES; j++)                                                           \
+            v[j] = 0;                                                                             \
+        for (int64_t t = 0; t < steps; t++) {                                                     \
+            const real *restrict xt = x + t * stride;                                             \
+            real *restrict st = s + t * n;                                                        \
+            for (int64_t j = 0; j < m; j++) {                                                     \
+                real h = CHARGE(v[j], xt[j]);                                                     \
+                st[j] = h >= theta ? (real)1 : (real)0;                                           \
+                real level = RINT(h * ((real)1 - st[j]) / step);                                  \
+                level = level < -half ? -half : level;                                            \
+                level = level > half - 1 ? half - 1 : level;                                      \
+                v[j] = level * step;                                                              \
+            }                                                                                     \
+        }                                                                                         \
+    }                                                                                             \
+    void lif_states_##SUFFIX(const real_t *restrict x, real_t *restrict s, int64_t steps,         \
+                             int64_t n, int64_t stride, double tau, double theta, double step,    \
+                             double half)                                                         \
+    {                                                                                             \
+        OVER_BLOCKS(states_##SUFFIX, x + i, s + i, steps, n, stride, (real_t)tau, (real_t)theta,  \
+                    (real_t)step, (real_t)half);                                                  \
+    }
+
+DEFINE_STATES(f32, float, rintf)
+DEFINE_STATES(f64, double, rint)
+
 DEFINE_LIF(f32, float, float, ITSELF, ITSELF, exp_f32)
 DEFINE_LIF(f64, double, double, ITSELF, ITSELF, exp_f64)
 DEFINE_LIF(bf16, float, uint16_t, from_bf16, to_bf16, exp_f32)

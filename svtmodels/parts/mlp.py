@@ -53,5 +53,6 @@ def declare_mlp(path: str, place: Place, hidden: int, names: Names = ("fc1", "fc
     return Declaration(
         place.synapses(path, *names),
         (place.group(group, hidden, (f"{path}.{first}",), (f"{path}.{second}",)),),
-        neurons=place.neurons(path, **{f"{first}_lif": group, f"{second}_lif": None}),
+        neurons=place.neurons(path, **{f"{first}_lif": group, f"{second}_lif": place.residual}),
+        residuals=place.residuals(writes=(f"{path}.{second}",), reads=(f"{path}.{first}",)),
     )

@@ -71,6 +71,30 @@ def membrane(x: Tensor, tau: float, theta: float) -> Tensor:
     return torch.stack(potentials)
 
 
+def run_states(x: Tensor, tau: float, theta: float, step: float, half: int) -> Tensor | None:
+    """Spikes of LIF neurons whose membrane is rounded to a grid, by the compiled kernel.
+
+    Args:
+        x: input currents [T, ...].
+        tau: time constant.
+        theta: threshold.
+        step: of the grid.
+        half: levels below zero; there is one less above.
+
+    Returns:
+        Spikes of the shape of `x`; None where no kernel can run.
+    """
+    served = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+    if not served or lif_kernel() is None:
+        return None
+    x, stride = _steps_in_place(x.detach())
+    spikes = torch.empty(x.shape, dtype=x.dtype)
+    count = x.numel() // max(x.shape[0], 1)
+    sizes = (x.shape[0], count, stride)
+    _call("states", x, (_at(x), _at(spikes), *sizes, tau, theta, step, float(half)))
+    return spikes
+
+
 class _FusedLIF(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, tau: float, theta: float) -> Tensor:

@@ -82,5 +82,8 @@ def declare_self_attention(
         ),
         (),
         (AttentionProduct(path, tokens, heads, qk, v, place.tokens),),
-        place.neurons(path, q_lif=qk, k_lif=qk, v_lif=v, attn_lif=v, proj_lif=None),
+        place.neurons(path, q_lif=qk, k_lif=qk, v_lif=v, attn_lif=v, proj_lif=place.residual),
+        residuals=place.residuals(
+            writes=(f"{path}.proj",), reads=(f"{path}.q", f"{path}.k", f"{path}.v")
+        ),
     )

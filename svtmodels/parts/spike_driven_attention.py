@@ -117,7 +117,9 @@ def declare_spike_driven_attention(
         (),
         (AttentionProduct(path, tokens, split, qkv, qkv, place.tokens, kind, mask),),
         (
-            *place.neurons(path, shortcut_lif=None, q_lif=qkv, k_lif=qkv, v_lif=qkv),
-            NeuronLayer(mask, qkv),  # One per channel, whatever the tokens.
+            *place.neurons(path, shortcut_lif=place.residual, q_lif=qkv, k_lif=qkv, v_lif=qkv),
+            # One per channel, whatever the tokens.
+            NeuronLayer(mask, place.stage, place.block, qkv),
         ),
+        residuals=place.residuals(writes=(f"{path}.proj",), reads=producers),
     )

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from ..declaration import ChannelGroup, Declaration, NeuronLayer, Source, Synapse
+from ..declaration import ChannelGroup, Declaration, NeuronLayer, Source, Stream, Synapse
 from .frames import frames, repeat
 from .neuron import LIF
 from .parametric_neuron import NeuronType
 from .synapse import ChannelNorm, Conv, pool
 
 STEM = "patch_embed"
+STREAM = f"{STEM}.out"
+"""Channel group of the residual stream that a stem opens."""
 _CONVS = ("proj_conv", "proj_conv1", "proj_conv2", "proj_conv3", "rpe_conv")
 _LAST = 3
 
@@ -82,8 +84,15 @@ def stem_widths(dim: int, widths: Mapping[str, int]) -> tuple[int, ...]:
     return tuple(widths.get(_group(i), width) for i, width in enumerate(full))
 
 
+def stem_stream(dim: int) -> Stream:
+    """The residual stream of so many channels that a stem opens."""
+    return Stream.behind(STEM, dim, STEM)
+
+
 def declare_stem(pools: Pools, source: Source, size: tuple[int, int], dim: int) -> Declaration:
     """What a stem declares, but for neurons of its relative positions.
+
+    The neurons before those see what the stream began with: their channels are the stream's.
 
     Args:
         pools: where the map is pooled.
@@ -96,10 +105,12 @@ def declare_stem(pools: Pools, source: Source, size: tuple[int, int], dim: int) 
         for i, width in enumerate(_full_widths(dim)[:_LAST])
     )
     neurons = tuple(
-        NeuronLayer(f"{STEM}.proj_lif{i or ''}", _group(i) if i < _LAST else None)
-        for i in range(_LAST + 1)
+        NeuronLayer(f"{STEM}.proj_lif{i or ''}", STEM, STEM, _group(i)) for i in range(_LAST + 1)
     )
-    return Declaration(_synapses(pools, source, size), groups, neurons=neurons)
+    last, positions = _path(_LAST), _path(_LAST + 1)
+    stream = stem_stream(dim).group(writes=(last, positions), reads=(positions,))
+    synapses = _synapses(pools, source, size)
+    return Declaration(synapses, groups, neurons=neurons, residuals=stream)
 
 
 def _synapses(pools: Pools, source: Source, size: tuple[int, int]) -> tuple[Synapse, ...]:
@@ -124,4 +135,4 @@ def _path(index: int) -> str:
 
 
 def _group(index: int) -> str:
-    return f"{_path(index)}.out"
+    return f"{_path(index)}.out" if index < _LAST else STREAM

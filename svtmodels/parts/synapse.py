@@ -161,7 +161,7 @@ class QuantisedSynapse(nn.Module):
         codes: int8, shape of the official weight.
         scale: float [C_out].
         bias: float [C_out].
-        bits: width that the codes are stored with, 2..8.
+        bits: width that the codes are stored with, 1..8.
         grid: steps per unit of a real-valued input; 1 for spikes.
         padding: of a convolution; None for a pointwise map.
         max_input: largest magnitude of an input, in grid steps.
@@ -210,7 +210,7 @@ class QuantisedSynapse(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[..., C_in] -> [..., C_out]."""
         if self.grid != 1:
-            x = _round_through(x * self.grid).clamp(-self.max_input, self.max_input)
+            x = round_through(x * self.grid).clamp(-self.max_input, self.max_input)
         acc = self._accumulate(x)
         return acc.mul_(self.scale).add_(self.bias)
 
@@ -243,6 +243,19 @@ class CompositeSynapse(nn.Module, abc.ABC):
         return _POINTWISE
 
 
+def merged_synapse(chain: CompositeSynapse, weight: Tensor, bias: Tensor) -> Conv | Pointwise:
+    """The one synapse that a chain amounts to, with this weight and bias."""
+    outputs, inputs, *kernel = weight.shape
+    window = chain.window
+    with torch.device("meta"):
+        if window["padding"] is None:
+            merged = Pointwise(inputs, outputs, bias=True, trailing=len(kernel))
+        else:
+            merged = Conv(inputs, outputs, kernel[0], bias=True, **window)
+    merged.weight, merged.bias = nn.Parameter(weight), nn.Parameter(bias)
+    return merged
+
+
 def parameters_of(synapse: nn.Module) -> tuple[Tensor, Tensor | None]:
     """Weight [C_out, C_in, ...] and bias [C_out] of any kind of synapse, detached."""
     if isinstance(synapse, CompositeSynapse):
@@ -271,7 +284,7 @@ def window_of(synapse: nn.Module) -> Window:
     )
 
 
-def _round_through(x: Tensor) -> Tensor:
+def round_through(x: Tensor) -> Tensor:
     """Nearest integers, exactly; the gradient is that of the identity (straight-through)."""
     return x.round().detach() + (x - x.detach()) if x.requires_grad else x.round()
 

@@ -59,5 +59,6 @@ def declare_token_attention(
         (),
         (product,),
         # The mask's neurons [T, B, N, heads] have a head where others have a channel: none leaves.
-        place.neurons(path, q_lif=q, k_lif=k, attn_lif=None, proj_lif=None),
+        place.neurons(path, q_lif=q, k_lif=k, attn_lif=None, proj_lif=place.residual),
+        residuals=place.residuals(writes=(f"{path}.proj",), reads=(q, k)),
     )

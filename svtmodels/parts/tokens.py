@@ -1,59 +1,107 @@
-"""Which tokens a block processes: the spatio-temporal information score of TP-Spikformer."""
+"""Which tokens a block processes, and where they lie on its grid."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-_WINDOW = 3
+from .token_rule import TokenRule
+from .token_scores import token_scores
+
+
+@dataclass
+class Survivors:
+    """Tokens that are still in, within one sequence of blocks of one pass.
+
+    Attributes:
+        kept: indices of what the latest block that chose processed, as `TokenSelector` gives
+            them; None before.
+    """
+
+    kept: Tensor | None = None
 
 
 class TokenSelector(nn.Module):
-    """Keeps the most informative tokens of a block's input, one choice per image for all steps.
+    """Keeps the tokens of a block's input that a rule scores highest.
 
     Args:
         keep: number of kept tokens.
         grid: (height, width) of the token grid, raster order.
+        rule: how they are chosen.
+        site: name of the block; makes a random choice another one in every block.
     """
 
-    def __init__(self, keep: int, grid: tuple[int, int]) -> None:
+    def __init__(
+        self, keep: int, grid: tuple[int, int], rule: TokenRule | None = None, site: str = ""
+    ) -> None:
         super().__init__()
         self.keep = keep
         self.grid = grid
+        self.rule = rule or TokenRule()
+        self.site = site
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Indices [B, keep], ascending, of the tokens of [T, B, N, C] to process."""
-        score = information_score(x, self.grid)
+    def forward(self, x: Tensor, survivors: Survivors | None = None) -> Tensor:
+        """Indices, ascending, of the tokens of [T, B, N, C] to process.
+
+        Args:
+            x: residual stream.
+            survivors: of the pass; read and renewed where tokens leave for good.
+
+        Returns:
+            [B, keep] for all steps, or [T, B, keep] where each step has a mask.
+        """
+        if survivors is None or self.rule.mode == "revisit":
+            return self._best(x, None)
+        alive = survivors.kept
+        if alive is None or self.keep < alive.shape[-1]:
+            survivors.kept = alive = self._best(x, alive)
+        return alive
+
+    def _best(self, x: Tensor, alive: Tensor | None) -> Tensor:
+        score = token_scores(x, self.grid, self.rule, self.site)
+        if alive is not None:
+            out = torch.full_like(score, -torch.inf)
+            score = out.scatter(-1, alive, score.gather(-1, alive))
         # A stable sort: equal scores (blank image regions) keep raster order on every machine.
-        order = torch.sort(score, dim=1, descending=True, stable=True).indices
-        return order[:, : self.keep].sort(dim=1).values
+        order = torch.sort(score, dim=-1, descending=True, stable=True).indices
+        return order[..., : self.keep].sort(dim=-1).values
 
 
-def information_score(x: Tensor, grid: tuple[int, int]) -> Tensor:
-    """IRToP score [B, N] of tokens [T, B, N, C] (arXiv 2603.00527, as the paper describes it).
+@dataclass(frozen=True)
+class Places:
+    """Where the tokens that pass a block lie on its grid.
 
-    Spatial: one minus the cosine between a token and the mean of its 3x3 window. Temporal: L1
-    distance to the previous step (to zero at the first). Each is normalised over the tokens of
-    a step and both are summed with equal weight, then over the steps, so that one mask serves
-    all steps. A token that is zero carries nothing: its spatial score is 0.
+    Attributes:
+        kept: indices [B, k] for all steps, or [T, B, k].
+        grid: (height, width).
     """
-    spatial = _share(_spatial(x, grid))
-    previous = torch.cat([torch.zeros_like(x[:1]), x[:-1]])
-    temporal = _share((x - previous).abs().sum(-1))
-    return (spatial + temporal).sum(0)
 
+    kept: Tensor
+    grid: tuple[int, int]
 
-def score_macs(tokens: int, channels: int, steps: int) -> int:
-    """Multiply-accumulates of `information_score` for one image.
+    def spread(self, values: Tensor) -> Tensor:
+        """Tokens [T, B, k, C] on a grid of zeros, [T, B, N, C]."""
+        steps, batch, _, channels = values.shape
+        tokens = self.grid[0] * self.grid[1]
+        return scatter_tokens(values.new_zeros(steps, batch, tokens, channels), self.kept, values)
 
-    Per token, channel and step: the window's sum, three products of the cosine, one difference.
-    """
-    return tokens * channels * steps * (_WINDOW**2 + 4)
+    def collect(self, x: Tensor) -> Tensor:
+        """Tokens [T, B, k, C] of a grid [T, B, N, C]."""
+        return gather_tokens(x, self.kept)
+
+    def spread_map(self, values: Tensor) -> Tensor:
+        """Tokens [T, B, k, C] on a map of zeros, [T, B, H, W, C]."""
+        return self.spread(values).unflatten(2, self.grid)
+
+    def collect_map(self, maps: Tensor) -> Tensor:
+        """Tokens [T, B, k, C] of a map [T, B, H, W, C]."""
+        return self.collect(maps.flatten(2, 3))
 
 
 def gather_tokens(x: Tensor, kept: Tensor) -> Tensor:
-    """Kept tokens [T, B, k, C] of [T, B, N, C] for indices [B, k]."""
+    """Kept tokens [T, B, k, C] of [T, B, N, C] for indices [B, k] or [T, B, k]."""
     return x.gather(2, _index(x, kept))
 
 
@@ -63,20 +111,5 @@ def scatter_tokens(x: Tensor, kept: Tensor, values: Tensor) -> Tensor:
 
 
 def _index(x: Tensor, kept: Tensor) -> Tensor:
-    return kept[None, :, :, None].expand(x.shape[0], -1, -1, x.shape[-1])
-
-
-def _spatial(x: Tensor, grid: tuple[int, int]) -> Tensor:
-    steps, batch, _, channels = x.shape
-    maps = x.reshape(steps * batch, *grid, channels).permute(0, 3, 1, 2)
-    pad = _WINDOW // 2
-    mean = F.avg_pool2d(maps, _WINDOW, stride=1, padding=pad, count_include_pad=False)
-    mean = mean.permute(0, 2, 3, 1).reshape(x.shape)
-    norms = x.norm(dim=-1) * mean.norm(dim=-1)
-    cosine = (x * mean).sum(-1) / norms.clamp_min(torch.finfo(x.dtype).tiny)
-    return torch.where(norms > 0, 1 - cosine, torch.zeros_like(cosine)).clamp_min(0)
-
-
-def _share(score: Tensor) -> Tensor:
-    total = score.sum(dim=-1, keepdim=True)
-    return score / total.clamp_min(torch.finfo(score.dtype).tiny)
+    by_step = kept if kept.dim() == 3 else kept[None]
+    return by_step[..., None].expand(x.shape[0], -1, -1, x.shape[-1])

@@ -1,4 +1,4 @@
-"""Weights as integers: symmetric, per output channel, after folding the batch norm."""
+"""Weights as integers, symmetric; the scale of each output channel carries the batch norm."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import torch
 from torch import Tensor
 
 from .least_squares import rounding_factor
-
-# Shares of the largest magnitude that are tried as clipping point. At 2 to 4 bits the largest
-# weight of a row is an outlier that wastes levels; the grid's best squared error is kept.
-_CLIPS = tuple(1.0 - 0.04 * step for step in range(18))
+from .scales import ScaleRule, find_scales, nearest_codes
 
 _BLOCK = 64
 """Columns that are rounded before the rest is updated."""
+
+_PLAIN = ScaleRule()
 
 
 def quantise(
@@ -20,6 +19,8 @@ def quantise(
     bits: int,
     products: Tensor | None = None,
     importance: Tensor | None = None,
+    rule: ScaleRule = _PLAIN,
+    kept: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Integer codes and scales of a weight.
 
@@ -27,43 +28,36 @@ def quantise(
     each is spread over those not yet rounded (GPTQ, arXiv 2210.17323; methods 10).
 
     Args:
-        weight: float [C_out, ...], batch norm folded in.
-        bits: 2..8; codes lie in -(2^(bits-1) - 1) .. 2^(bits-1) - 1.
+        weight: float [C_out, ...].
+        bits: 1..8; codes lie in -(2^(bits-1) - 1) .. 2^(bits-1) - 1, those of one bit are -1
+            and 1.
         products: second moments of its input, [D, D], D the numbers of a row.
         importance: of the numbers of a row for its scale, [D]; None: all alike.
+        rule: how scales are found.
+        kept: bool of the weight's shape, which numbers were not pruned away: the codes of all
+            others are zero. None: all.
 
     Returns:
         Codes int8 of the weight's shape, scales [C_out] of its dtype: ``codes * scale ~ weight``.
     """
-    limit = 2 ** (bits - 1) - 1
     rows = weight.flatten(1)
+    mask = None if kept is None else kept.flatten(1)
     weighing = torch.ones_like(rows[0]) if importance is None else importance.to(rows)
-    scale = _scales(rows, limit, weighing)
-    rounded = _round(rows, scale, limit)
+    scale = find_scales(rows, bits, rule, weighing, mask)
     if products is not None:
-        rounded = _compensated(rows, scale, limit, products)
+        rounded = _compensated(rows, scale, bits, products, mask)
+    else:
+        rounded = nearest_codes(rows, scale[:, None], bits)
+        rounded = rounded if mask is None else rounded * mask
     return rounded.to(torch.int8).reshape(weight.shape), scale
 
 
-def _scales(rows: Tensor, limit: int, importance: Tensor) -> Tensor:
-    """Scale [C_out] whose squared errors, weighted per column, are smallest."""
-    largest = rows.abs().amax(1)
-    # A silent row keeps a scale of one: its codes are all zero.
-    largest = torch.where(largest > 0, largest, torch.full_like(largest, limit))
-    best_scale = largest / limit
-    best_error = _error(rows, best_scale, limit, importance)
-    for clip in _CLIPS[1:]:
-        scale = largest * clip / limit
-        error = _error(rows, scale, limit, importance)
-        better = error < best_error
-        best_scale = torch.where(better, scale, best_scale)
-        best_error = torch.where(better, error, best_error)
-    return best_scale
-
-
-def _compensated(rows: Tensor, scale: Tensor, limit: int, products: Tensor) -> Tensor:
+def _compensated(
+    rows: Tensor, scale: Tensor, bits: int, products: Tensor, kept: Tensor | None
+) -> Tensor:
     order, factor = rounding_factor(products)
     left = rows.double()[:, order]
+    mask = None if kept is None else kept[:, order]
     rounded = torch.empty_like(left)
     steps = scale.double()
     for start in range(0, left.shape[1], _BLOCK):
@@ -71,7 +65,9 @@ def _compensated(rows: Tensor, scale: Tensor, limit: int, products: Tensor) -> T
         errors = torch.empty_like(left[:, block])
         for column in range(block.start, block.stop):
             now = left[:, column]
-            rounded[:, column] = (now / steps).round().clamp(-limit, limit)
+            codes = nearest_codes(now, steps, bits)
+            # What is spread to a pruned number is passed on to those behind it.
+            rounded[:, column] = codes if mask is None else codes * mask[:, column]
             error = (now - rounded[:, column] * steps) / factor[column, column]
             left[:, column : block.stop].addr_(error, factor[column, column : block.stop], alpha=-1)
             errors[:, column - start] = error
@@ -80,12 +76,3 @@ def _compensated(rows: Tensor, scale: Tensor, limit: int, products: Tensor) -> T
     back = torch.empty_like(rounded)
     back[:, order] = rounded
     return back
-
-
-def _round(rows: Tensor, scale: Tensor, limit: int) -> Tensor:
-    return (rows / scale[:, None]).round().clamp(-limit, limit)
-
-
-def _error(rows: Tensor, scale: Tensor, limit: int, importance: Tensor) -> Tensor:
-    errors = (_round(rows, scale, limit) * scale[:, None] - rows).square()
-    return (errors * importance).sum(1)

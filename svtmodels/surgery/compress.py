@@ -1,7 +1,9 @@
 """Builds a smaller network from a trained one and a candidate.
 
-Canonical order, whatever order the candidate was written in: time steps, channels, tokens, bits.
-The trained network is not changed and shares no tensor with the result, which may be fine-tuned.
+Canonical order, whatever order the candidate was written in: time steps, channels, tokens,
+density, bits of weights, bits of membranes. What a density took away stays zero when the rest is
+rounded. The trained network is not changed and shares no tensor with the result, which may be
+fine-tuned.
 """
 
 from __future__ import annotations
@@ -13,12 +15,18 @@ from torch import Tensor, nn
 
 from ...spaces.candidate import Candidate
 from ...spaces.errors import BadInput
-from ...spaces.site import UNTOUCHED_BITS, Site, SiteKind
+from ...spaces.site import HALF_BITS, Site, SiteKind
+from ...spaces.widths import chosen_widths
 from ..declaration import Synapse
 from ..network import Network
 from ..official import build_official
-from ..parts.synapse import QuantisedSynapse, window_of
+from ..parts.neuron import LIF
+from ..parts.parametric_neuron import ParametricLIF
+from ..parts.state_neuron import StateLIF
+from ..parts.synapse import CompositeSynapse, QuantisedSynapse, window_of
+from ..parts.token_rule import TokenRule
 from .prepared import PreparedSurgery
+from .pruning import Cuts, prune_synapse
 
 
 def compress(
@@ -43,20 +51,23 @@ def compress(
     prepared = prepared or PreparedSurgery(network)
     values = check_candidate(network, candidate)
     chosen = chosen_by_kind(values)
-    widths = chosen[SiteKind.CHANNEL]
+    widths = chosen_widths(chosen)
     kept = {name: prepared.kept(name, width) for name, width in widths.items()}
-    small = _empty(network, widths, chosen[SiteKind.TOKEN])
+    rule = TokenRule.of(prepared.options, network.token_window)
+    small = _empty(network, widths, chosen[SiteKind.TOKEN], rule)
     small.load_state_dict(_sliced(network, small, kept, prepared), strict=True, assign=True)
     small.time_steps = next(iter(chosen[SiteKind.TIME].values()), network.time_steps)
     small.kept_channels = kept
     small.candidate = candidate
     small.card = network.card
-    rows, columns = network.declaration.rows_and_columns(kept)
-    bits = chosen[SiteKind.WEIGHT]
+    small.kept_numbers = prepared.kept_numbers(chosen)
+    cuts = Cuts(*network.declaration.rows_and_columns(kept), small.kept_numbers)
     for synapse in network.declaration.synapses:
-        if bits.get(synapse.name, UNTOUCHED_BITS) == UNTOUCHED_BITS:
-            continue
-        quantise_synapse(small, synapse, bits[synapse.name], prepared, rows, columns)
+        _set_weight(small, synapse, chosen[SiteKind.WEIGHT].get(synapse.name), prepared, cuts)
+    for name, bits in chosen[SiteKind.STATE].items():
+        neuron = small.get_submodule(name)
+        assert isinstance(neuron, LIF | ParametricLIF)
+        small.set_submodule(name, StateLIF(float(neuron.tau), float(neuron.v_threshold), bits))
     return small.train(network.training)
 
 
@@ -79,17 +90,37 @@ def chosen_by_kind(values: Mapping[Site, int]) -> dict[SiteKind, dict[str, int]]
     return chosen
 
 
+def _set_weight(
+    network: Network, synapse: Synapse, bits: int | None, prepared: PreparedSurgery, cuts: Cuts
+) -> None:
+    """Give a synapse of the small network its density and its bits; None: it keeps its own."""
+    if bits is not None and bits != HALF_BITS:
+        quantise_synapse(network, synapse, bits, prepared, cuts)
+        return
+    if synapse.name in cuts.counts:
+        prune_synapse(network, synapse, prepared, cuts)
+    if bits == HALF_BITS:
+        _halve(network, synapse)
+
+
+def _halve(network: Network, synapse: Synapse) -> None:
+    """Round a weight to what float16 can hold; a chain, if it still is one, link by link."""
+    module = network.get_submodule(synapse.weight)
+    links = synapse.links if isinstance(module, CompositeSynapse) else (synapse,)
+    for link in links:
+        weight = network.get_parameter(f"{link.weight}.weight")
+        limit = torch.finfo(torch.float16).max
+        weight.data = weight.data.clamp(-limit, limit).half().to(weight.dtype)
+
+
 def quantise_synapse(
-    network: Network,
-    synapse: Synapse,
-    bits: int,
-    prepared: PreparedSurgery,
-    rows: Mapping[str, Tensor],
-    columns: Mapping[str, Tensor],
+    network: Network, synapse: Synapse, bits: int, prepared: PreparedSurgery, cuts: Cuts
 ) -> None:
     """Replace a synapse of the small network, and the batch norm behind it, by integers."""
-    found = prepared.rounded(synapse.name, columns.get(synapse.name), bits)
-    kept = rows.get(synapse.name)
+    sparse = cuts.sparse(synapse.name)
+    found = prepared.rounded(synapse.name, cuts.columns.get(synapse.name), bits, sparse)
+    # What was pruned holds the kept rows alone.
+    kept = cuts.rows.get(synapse.name) if sparse is None else None
     if synapse.norm is not None:
         network.set_submodule(synapse.norm, nn.Identity())
     grid, largest = network.input_grid(synapse.source)
@@ -105,13 +136,16 @@ def quantise_synapse(
     network.set_submodule(synapse.weight, quantised)
 
 
-def _empty(network: Network, widths: Mapping[str, int], tokens: Mapping[str, int]) -> Network:
+def _empty(
+    network: Network, widths: Mapping[str, int], tokens: Mapping[str, int], rule: TokenRule
+) -> Network:
     with torch.device("meta"):
         return build_official(
             network.architecture,
             network.arguments,
             widths=widths,
             kept_tokens=tokens,
+            token_rule=rule,
             idle=False,
         )
 
@@ -138,6 +172,8 @@ def _sliced(
         if synapse.name in links:
             weight = f"{synapse.weight}.weight"
             tensors[weight] = _cut(tensors[weight], None, columns.get(synapse.name))
+    for scale in declared.scales:
+        tensors[scale.path] = _cut(tensors[scale.path], kept.get(scale.channels), None)
     return {name: t.clone() if t is state[name] else t for name, t in tensors.items()}
 
 

@@ -7,53 +7,28 @@ what a candidate keeps of them is cut out afterwards.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
+from ...spaces.site import SiteKind
 from ...spaces.surgery import MAGNITUDE, SurgeryOptions
-from ..declaration import Synapse
+from ...spaces.widths import chosen_widths
 from ..network import Network
-from ..parts.synapse import ChannelAffine, ChannelNorm, parameters_of
+from ..parts.synapse import shape_of
+from .activity import Activity
 from .bits import quantise
-from .channels import sole_consumer, strength_order, surgeon_order
+from .cache import SurgeryCache
+from .channels import loss_order, order_by, sole_consumer, stream_order, surgeon_order
+from .criteria import channel_scores
+from .density import counts_by_one_threshold, kept_count, largest, pruned_with_compensation
 from .least_squares import resolved
+from .measured import Measured
 from .moments import Moments
-
-CACHE_BYTES = 256 * 2**20
-"""Memory of one network's prepared weights and codes; the longest unused leave first."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Cut:
-    """A synapse that reads fewer channels; all rows.
-
-    Attributes:
-        weight: [C_out, kept, ...].
-        shift: what is added to its output to keep its mean, [C_out]; None where nothing can be.
-    """
-
-    weight: Tensor
-    shift: Tensor | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Rounded:
-    """A synapse as integers, batch norm folded in; all rows.
-
-    Attributes:
-        codes: int8 [C_out, kept, ...].
-        scale: [C_out].
-        bias: [C_out].
-    """
-
-    codes: Tensor
-    scale: Tensor
-    bias: Tensor
+from .pieces import Cut, Order, Pruned, Rounded, Sparse
+from .scales import ScaleRule
 
 
 class PreparedSurgery:
@@ -63,7 +38,10 @@ class PreparedSurgery:
         network: trained, not compressed.
         options: how it is done.
         moments: of its synapses' inputs; those without any are judged by magnitude, rounded to
-            nearest, and not compensated.
+            nearest, and not compensated by least squares.
+        activity: what `collect_activity` found for these options; channels that it does not know
+            are judged by magnitude, and means that it does not know are not made up for.
+        cache: where what was prepared is kept; None: in the memory of this process alone.
     """
 
     def __init__(
@@ -71,131 +49,164 @@ class PreparedSurgery:
         network: Network,
         options: SurgeryOptions = MAGNITUDE,
         moments: Mapping[str, Moments] | None = None,
+        activity: Activity | None = None,
+        cache: SurgeryCache | None = None,
     ) -> None:
         self.network = network
         self.options = options
-        self._moments = moments or {}
-        self._synapses = {s.name: s for s in network.declaration.synapses}
-        self._groups = {group.name: group for group in network.declaration.channels}
-        self._cache: OrderedDict[Hashable, Any] = OrderedDict()
-        self._bytes = 0
+        self._measured = Measured(network, moments or {}, activity or Activity())
+        self._cache = cache or SurgeryCache()
 
     def kept(self, name: str, width: int) -> Tensor:
         """Channels of a group that stay at this width: indices, ascending."""
-        order = self._cached(("order", name), lambda: self._order(name))
+        order = self._cache.get(("order", name), Order, lambda: self._order(name)).channels
         return order[len(order) - width :].sort().values
 
     def cut(self, name: str, kept: Tensor) -> Cut:
         """A synapse that reads only the kept channels of its input."""
-        return self._cached(("cut", name, _key(kept)), lambda: self._cut(name, kept))
+        return self._cache.get(("cut", name, _key(kept)), Cut, lambda: self._cut(name, kept))
 
-    def rounded(self, name: str, kept: Tensor | None, bits: int) -> Rounded:
-        """A synapse in integers of a width, reading the kept channels (None: all of them)."""
-        key = ("rounded", name, _key(kept), bits)
-        return self._cached(key, lambda: self._round(name, kept, bits))
+    def kept_numbers(self, chosen: Mapping[SiteKind, Mapping[str, int]]) -> dict[str, int]:
+        """How many numbers of each pruned synapse's weight are not zero, by synapse name.
 
-    def _order(self, name: str) -> Tensor:
-        group = self._groups[name]
-        consumer = sole_consumer(self._synapses, group)
-        by_strength = self.options.channels == "l2"
-        if by_strength or consumer is None or consumer.name not in self._moments:
-            return strength_order(self.network, group)
-        scale, _ = self._norm(consumer)
-        weight = parameters_of(self.network.get_submodule(consumer.weight))[0].flatten(1)
-        if weight.shape[1] % group.size:
-            return strength_order(self.network, group)
-        return surgeon_order(weight * scale[:, None], self._products(consumer), group)
+        Args:
+            chosen: what a candidate chooses, by kind and site name.
+        """
+        density, widths = chosen[SiteKind.DENSITY], chosen_widths(chosen)
+        rows, columns = self.network.declaration.rows_and_columns(widths)
+        counts = {}
+        for name, percent in density.items():
+            outputs, inputs, *kernel = shape_of(self._measured.module(name))
+            outputs, inputs = rows.get(name, outputs), columns.get(name, inputs)
+            counts[name] = kept_count(outputs * inputs * math.prod(kernel), percent)
+        if self.options.density_scope == "matrix":
+            return counts
+        indices = {group: self.kept(group, width) for group, width in widths.items()}
+        rows, columns = self.network.declaration.rows_and_columns(indices)
+        left = {name: self._left(name, rows.get(name), columns.get(name)) for name in counts}
+        return counts_by_one_threshold({n: w.abs() for n, w in left.items()}, counts)
+
+    def pruned(self, name: str, kept: Tensor | None, sparse: Sparse) -> Pruned:
+        """A synapse without some of its weights, reading the kept channels (None: all)."""
+        key = ("pruned", name, _key(kept), _key(sparse.rows), sparse.count)
+        return self._cache.get(key, Pruned, lambda: self._prune(name, kept, sparse))
+
+    def bias(self, name: str, kept: Tensor | None, rows: Tensor | None) -> Tensor:
+        """Bias of a synapse that reads the kept channels, before anything is pruned; kept rows."""
+        return _rows(self._parameters(name, kept)[1], rows)
+
+    def rounded(
+        self, name: str, kept: Tensor | None, bits: int, sparse: Sparse | None = None
+    ) -> Rounded:
+        """A synapse in integers of a width, reading the kept channels (None: all of them).
+
+        Args:
+            name: of the synapse.
+            kept: channels that it reads.
+            bits: 1..8.
+            sparse: what it keeps, if it was pruned before.
+        """
+        part = None if sparse is None else (_key(sparse.rows), sparse.count)
+        key = ("rounded", name, _key(kept), bits, part)
+        return self._cache.get(key, Rounded, lambda: self._round(name, kept, bits, sparse))
+
+    def _order(self, name: str) -> Order:
+        group, measured = self._measured.groups[name], self._measured
+        if self.options.channels == "surgeon":
+            if group in self.network.declaration.residuals:
+                readers = [each for each in group.consumers if measured.has_moments(each)]
+                if readers:
+                    return Order(stream_order([measured.reading(each) for each in readers], group))
+            consumer = sole_consumer(measured.synapses, group)
+            if consumer is not None and measured.has_moments(consumer.name):
+                return Order(surgeon_order(*measured.reading(consumer.name), group))
+            if name in measured.activity.losses:
+                return Order(loss_order(torch.from_numpy(measured.activity.losses[name]), group))
+        scores = channel_scores(self.network, group, self.options.channels, measured.activity)
+        return Order(order_by(scores, group))
 
     def _cut(self, name: str, kept: Tensor) -> Cut:
-        synapse = self._synapses[name]
-        weight = parameters_of(self.network.get_submodule(synapse.weight))[0]
-        if self.options.compensation == "none" or name not in self._moments:
+        measured, weight = self._measured, self._measured.weight(name)
+        if self.options.compensation == "mean":
+            return Cut(weight.index_select(1, kept), measured.lost_mean(name, kept))
+        if self.options.compensation == "none" or not measured.has_moments(name):
             return Cut(weight.index_select(1, kept), None)
-        rows, columns = weight.flatten(1), _columns(weight, kept)
-        solved = resolved(rows, self._products(synapse), columns)
-        shape = (len(weight), len(kept), *weight.shape[2:])
+        rows, columns = weight.flatten(1), measured.columns(name, kept)
+        solved = resolved(rows, measured.products(name), columns)
         shift = None
-        if self._takes_shift(synapse):
-            means = torch.from_numpy(self._moments[name].means).to(rows)
+        if measured.takes_shift(name):
+            means = measured.means(name).to(rows)
             shift = rows @ means - solved @ means[columns]
-        return Cut(solved.reshape(shape), shift)
+        return Cut(solved.reshape(len(weight), len(kept), *weight.shape[2:]), shift)
 
-    def _round(self, name: str, kept: Tensor | None, bits: int) -> Rounded:
-        synapse = self._synapses[name]
-        weight, bias = parameters_of(self.network.get_submodule(synapse.weight))
-        shift = weight.new_zeros(len(weight)) if bias is None else bias
-        columns = slice(None) if kept is None else _columns(weight, kept)
-        if kept is not None:
-            cut = self.cut(name, kept)
-            weight = cut.weight
-            shift = shift if cut.shift is None else shift + cut.shift
-        scale, offset = self._norm(synapse)
-        weight = weight * scale.reshape(-1, *(1,) * (weight.dim() - 1))
+    def _prune(self, name: str, kept: Tensor | None, sparse: Sparse) -> Pruned:
+        measured = self._measured
+        weight = _rows(self._parameters(name, kept)[0], sparse.rows)
+        rows = weight.flatten(1)
+        if self.options.density == "magnitude" or not measured.has_moments(name):
+            # By the trained weights: those of a cut may have been made up for what left.
+            stays = largest(self._left(name, sparse.rows, kept).flatten(1).abs(), sparse.count)
+            shape = weight.shape
+            return Pruned((rows * stays).reshape(shape), stays.reshape(shape), None)
+        columns = measured.columns(name, kept)
+        products = measured.products(name)[columns][:, columns]
+        strength = _rows(measured.norm(name)[0], sparse.rows)
+        solved, stays = pruned_with_compensation(rows, sparse.count, products, strength)
+        shift = None
+        if measured.takes_shift(name):
+            shift = (rows - solved) @ measured.means(name)[columns].to(rows)
+        return Pruned(solved.reshape(weight.shape), stays.reshape(weight.shape), shift)
+
+    def _round(
+        self, name: str, kept: Tensor | None, bits: int, sparse: Sparse | None = None
+    ) -> Rounded:
+        measured = self._measured
+        weight, shift = self._parameters(name, kept)
+        scale, offset = measured.norm(name)
+        stays = None
+        if sparse is not None:
+            pruned = self.pruned(name, kept, sparse)
+            scale, offset, shift = (_rows(each, sparse.rows) for each in (scale, offset, shift))
+            weight, stays = pruned.weight, pruned.kept
+            shift = shift if pruned.shift is None else shift + pruned.shift
         shift = shift * scale + offset
-        if name not in self._moments:
-            return Rounded(*quantise(weight, bits), shift)
-        products = self._products(synapse)[columns][:, columns]
+        rule = ScaleRule(self.options.scales, self.options.scale_per == "tensor")
+        folded = weight * scale.reshape(-1, *(1,) * (weight.dim() - 1))
+        # One step for the tensor is one for the trained weights, whose rows are alike; what the
+        # batch norm does to each of them is left to the scale, which is stored per row anyway.
+        source = weight if rule.per_tensor else folded
+        if not measured.has_moments(name):
+            codes, steps = quantise(source, bits, rule=rule, kept=stays)
+            return Rounded(codes, steps * scale if rule.per_tensor else steps, shift)
+        columns = measured.columns(name, kept)
+        products = measured.products(name)[columns][:, columns]
         importance = products.diagonal() if self.options.scales == "importance" else None
         compensated = self.options.rounding == "compensated"
-        codes, steps = quantise(weight, bits, products if compensated else None, importance)
-        if compensated and self._takes_shift(synapse):
-            means = torch.from_numpy(self._moments[name].means).to(weight)[columns]
-            shift = shift + (weight.flatten(1) - codes.flatten(1) * steps[:, None]) @ means
+        weighing = products if compensated else None
+        codes, steps = quantise(source, bits, weighing, importance, rule, stays)
+        steps = steps * scale if rule.per_tensor else steps
+        if compensated and measured.takes_shift(name):
+            means = measured.means(name)[columns].to(weight)
+            shift = shift + (folded.flatten(1) - codes.flatten(1) * steps[:, None]) @ means
         return Rounded(codes, steps, shift)
 
-    def _products(self, synapse: Synapse) -> Tensor:
-        """What errors are weighed by: the covariance, where the mean can be made up for."""
-        moments = self._moments[synapse.name]
-        products = torch.from_numpy(moments.products).double()
-        if not self._takes_shift(synapse):
-            return products
-        means = torch.from_numpy(moments.means).double()
-        return products - torch.outer(means, means)
+    def _parameters(self, name: str, kept: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Weight that reads the kept channels, and bias [C_out]; all rows."""
+        shift = self._measured.bias(name)
+        if kept is None:
+            return self._measured.weight(name), shift
+        cut = self.cut(name, kept)
+        return cut.weight, shift if cut.shift is None else shift + cut.shift
 
-    def _takes_shift(self, synapse: Synapse) -> bool:
-        """Whether a constant can be added to a synapse's output: a bias or a batch norm does."""
-        if parameters_of(self.network.get_submodule(synapse.weight))[1] is not None:
-            return True
-        return synapse.norm is not None and isinstance(
-            self.network.get_submodule(synapse.norm), ChannelNorm
-        )
-
-    def _norm(self, synapse: Synapse) -> tuple[Tensor, Tensor]:
-        """Scale and offset of the batch norm behind a synapse; one and zero without."""
-        if synapse.norm is None:
-            module = self.network.get_submodule(synapse.weight)
-            weight = parameters_of(module)[0]
-            return weight.new_ones(len(weight)), weight.new_zeros(len(weight))
-        norm = self.network.get_submodule(synapse.norm)
-        assert isinstance(norm, ChannelNorm | ChannelAffine)
-        scale, offset = norm.folded()
-        return scale.detach(), offset.detach()
-
-    def _cached(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
-        value = make()
-        self._cache[key] = value
-        self._bytes += _bytes(value)
-        while self._bytes > CACHE_BYTES and len(self._cache) > 1:
-            _, oldest = self._cache.popitem(last=False)
-            self._bytes -= _bytes(oldest)
-        return value
+    def _left(self, name: str, rows: Tensor | None, columns: Tensor | None) -> Tensor:
+        """What is left of a trained weight without the rows and columns that were cut."""
+        weight = _rows(self._measured.weight(name), rows)
+        return weight if columns is None else weight.index_select(1, columns)
 
 
-def _columns(weight: Tensor, kept: Tensor) -> Tensor:
-    """Numbers within a row [C_in * k * k] of the weights that read the kept channels."""
-    kernel = weight[0, 0].numel()
-    return (kept[:, None] * kernel + torch.arange(kernel)).flatten()
+def _rows(tensor: Tensor, kept: Tensor | None) -> Tensor:
+    return tensor if kept is None else tensor.index_select(0, kept)
 
 
 def _key(kept: Tensor | None) -> bytes | None:
     return None if kept is None else kept.numpy().tobytes()
-
-
-def _bytes(value: Tensor | Cut | Rounded) -> int:
-    if isinstance(value, Tensor):
-        return value.nbytes
-    parts = [getattr(value, name) for name in value.__slots__]
-    return sum(part.nbytes for part in parts if part is not None)

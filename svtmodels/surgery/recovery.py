@@ -7,20 +7,27 @@ same images (methods 10).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..declaration import Synapse
+from ..declaration import NeuronLayer, Synapse
 from ..network import Network
+from ..parts.neuron import LIF
+from ..parts.parametric_neuron import ParametricLIF
 from ..parts.synapse import ChannelNorm, QuantisedSynapse
 
 _LARGEST_RATIO = 4.0
 """A channel's spread is changed by at most this factor: what hardly varies has no spread."""
 _EPSILON = 1e-6
+_HALVINGS = 12
+"""The last one moves a threshold by less than 0.1 %."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,47 +44,137 @@ class Spread:
         return cls(flat.mean(0), flat.std(0, correction=0))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """What the trained network does on the images of recovery.
+
+    Attributes:
+        spreads: behind each synapse, by its name.
+        rates: mean firing rate of each channel [C] of each neuron layer, by its path.
+    """
+
+    spreads: Mapping[str, Spread]
+    rates: Mapping[str, Tensor]
+
+
 @torch.no_grad()
-def output_spreads(network: Network, images: Tensor) -> dict[str, Spread]:
-    """What each synapse of a trained network gives, by synapse name."""
-    found: dict[str, Spread] = {}
+def reference_of(network: Network, images: Tensor) -> Reference:
+    """What each synapse and each neuron of a trained network gives."""
+    spreads: dict[str, Spread] = {}
+    rates: dict[str, Tensor] = {}
 
     def note(synapse: Synapse, outputs: Tensor) -> None:
-        found[synapse.name] = Spread.of(outputs)
+        spreads[synapse.name] = Spread.of(outputs)
 
-    with _watched(network, note):
-        network(images)
-    return found
+    def fired(layer: NeuronLayer) -> Callable[[nn.Module, Any, Tensor], None]:
+        def see(_module: nn.Module, _inputs: Any, spikes: Tensor) -> None:
+            rates[layer.name] = spikes.flatten(0, -2).mean(0)
+
+        return see
+
+    layers = network.declaration.neurons
+    handles = [network.get_submodule(n.name).register_forward_hook(fired(n)) for n in layers]
+    try:
+        with _watched(network, note):
+            network(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return Reference(spreads, rates)
 
 
 @torch.no_grad()
-def recover(network: Network, spreads: Mapping[str, Spread], images: Tensor) -> None:
-    """Set mean and spread behind every synapse to those of the trained network, in place.
+def recover(network: Network, reference: Reference, images: Tensor, method: str) -> None:
+    """Make a compressed network answer the images as the trained one did, in place.
 
-    One pass over the images as one batch: each synapse is corrected before the next one sees it.
+    One pass over the images as one batch: each layer is corrected before the next one sees it.
 
     Args:
         network: compressed, in eval mode.
-        spreads: of the trained network on the same images.
+        reference: of the trained network on the same images.
         images: calibration images, [B, ...].
+        method: of `ALLOWED["recovery"]`: ``spread`` sets mean and standard deviation of every
+            channel behind every synapse, ``mean`` the mean alone (bias correction), ``rates``
+            the threshold of every neuron layer so that it fires as often as it did (which fewer
+            time steps need most), and ``spread-rates`` both.
     """
-    rows, _ = network.declaration.rows_and_columns(network.kept_channels)
+    with ExitStack() as watching:
+        if method != "rates":
+            correct = _Correction(network, reference.spreads, keep_spread=method == "mean")
+            watching.enter_context(_watched(network, correct))
+        if method.endswith("rates"):
+            watching.enter_context(_matched(network, reference.rates))
+        network(images)
 
-    def correct(synapse: Synapse, outputs: Tensor) -> Tensor | None:
-        wanted, kept = spreads[synapse.name], rows.get(synapse.name)
+
+class _Correction:
+    """Corrects what is behind a synapse, and what passes on."""
+
+    def __init__(
+        self, network: Network, spreads: Mapping[str, Spread], *, keep_spread: bool
+    ) -> None:
+        self._network = network
+        self._spreads = spreads
+        self._keep_spread = keep_spread
+        self._rows, _ = network.declaration.rows_and_columns(network.kept_channels)
+
+    def __call__(self, synapse: Synapse, outputs: Tensor) -> Tensor | None:
+        wanted, kept = self._spreads[synapse.name], self._rows.get(synapse.name)
         mean, deviation = wanted.mean, wanted.deviation
         if kept is not None:
             mean, deviation = mean[kept], deviation[kept]
         found = Spread.of(outputs)
         ratio = (deviation + _EPSILON) / (found.deviation + _EPSILON)
         ratio = ratio.clamp(1 / _LARGEST_RATIO, _LARGEST_RATIO)
+        if self._keep_spread:
+            ratio = torch.ones_like(ratio)
         shift = mean - found.mean * ratio
-        if not _absorb(network, synapse, ratio, shift):
+        if not _absorb(self._network, synapse, ratio, shift):
             return None
         return outputs * ratio + shift
 
-    with _watched(network, correct):
-        network(images)
+
+@contextmanager
+def _matched(network: Network, rates: Mapping[str, Tensor]) -> Iterator[None]:
+    """Sets the threshold of every neuron layer that has one before it fires."""
+    kept = network.kept_channels
+
+    def match(layer: NeuronLayer) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        channels = kept.get(layer.channels or "")
+        wanted = rates[layer.name] if channels is None else rates[layer.name][channels]
+
+        def set_threshold(neuron: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            assert isinstance(neuron, LIF | ParametricLIF)
+            neuron.v_threshold = _threshold(neuron, inputs[0], float(wanted.mean()))
+
+        return set_threshold
+
+    modules = {layer: network.get_submodule(layer.name) for layer in network.declaration.neurons}
+    handles = [
+        module.register_forward_pre_hook(match(layer))
+        for layer, module in modules.items()
+        if isinstance(module, LIF | ParametricLIF)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _threshold(neuron: LIF | ParametricLIF, currents: Tensor, wanted: float) -> float:
+    """Threshold at which neurons fire at a rate, found by bisection on a logarithmic scale."""
+    own = float(neuron.v_threshold)
+    low, high = own / _LARGEST_RATIO, own * _LARGEST_RATIO
+    for _ in range(_HALVINGS):
+        middle = math.sqrt(low * high)
+        neuron.v_threshold = middle
+        # A higher threshold fires less, but for resets that come at other steps.
+        rate = float(neuron.multi_step_forward(currents).mean())
+        low, high = (middle, high) if rate > wanted else (low, middle)
+    neuron.v_threshold = own
+    # Stored as float32, so computed with as such.
+    return float(np.float32(math.sqrt(low * high)))
 
 
 def _absorb(network: Network, synapse: Synapse, ratio: Tensor, shift: Tensor) -> bool:

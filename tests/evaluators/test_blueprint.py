@@ -15,14 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 from evaluated_models import chosen, image_data, tiny_network, with_settings
+from numpy.typing import NDArray
 
 from spikefront.evaluators.blueprint import Blueprint
 from spikefront.evaluators.data import Preprocessing, Splits
 from spikefront.evaluators.evaluation import Evaluation, Gate, Request
 from spikefront.evaluators.evaluator import EvaluationSettings
-from spikefront.spaces import BadInput
+from spikefront.spaces import BadInput, SurgeryOptions
 from spikefront.svtmodels.costs import parent_bytes
 from spikefront.svtmodels.network import Network
+from spikefront.svtmodels.surgery.activity import Activity
 
 GREY = Preprocessing((0.5,), (0.25,))
 SETTINGS = EvaluationSettings(batch_size=8, gate_images=6)
@@ -82,6 +84,26 @@ def test_arrays_of_an_object_store_are_read_only_and_nothing_writes_or_warns() -
     assert len(data) < 64 * 1024  # Everything large travels out of band.
 
 
+@pytest.mark.parametrize("channels", ["surgeon", "variance", "taylor"])
+def test_a_blueprint_carries_what_its_criterion_asks_for(channels: str) -> None:
+    network = tiny_network()
+    surgery = SurgeryOptions(channels=channels, compensation="mean")
+    settings = replace(SETTINGS, surgery=surgery)
+    blueprint = Blueprint.prepare(network, noise_splits(network), GREY, settings)
+    activity = blueprint.activity
+    assert bool(activity.losses) == (channels == "surgeon")
+    assert bool(activity.variances) == (channels == "variance")
+    assert bool(activity.taylor) == (channels == "taylor")
+    assert "block.0.mlp.fc2" in activity.inputs
+    buffers: list[pickle.PickleBuffer] = []
+    data = pickle.dumps(blueprint, protocol=5, buffer_callback=buffers.append)
+    copy = read_only(data, buffers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert evaluations(copy) == evaluations(blueprint)
+    assert copy.fingerprints() == blueprint.fingerprints()
+
+
 def test_arrays_that_are_frozen_in_place_work_too() -> None:
     blueprint = pickle.loads(pickle.dumps(tiny_blueprint()))
     for array in (*blueprint.state.values(), blueprint.search_correct, blueprint.test_correct):
@@ -121,6 +143,12 @@ def test_the_seed_orders_the_search_images() -> None:
     assert first.search_correct.mean() == other.search_correct.mean()
 
 
+def nudged_losses(blueprint: Blueprint) -> dict[str, NDArray[np.float32]]:
+    losses = {name: losses.copy() for name, losses in blueprint.activity.losses.items()}
+    losses["block.1.attn.qk"][0, 0, 0] = np.nextafter(losses["block.1.attn.qk"][0, 0, 0], 9)
+    return losses
+
+
 def changed(blueprint: Blueprint) -> dict[str, Blueprint]:
     """Blueprints in which one thing differs, by the fingerprint that must tell."""
     name = "block.1.mlp.fc2_linear.weight"
@@ -136,8 +164,11 @@ def changed(blueprint: Blueprint) -> dict[str, Blueprint]:
         "test": replace(blueprint, test=fewer),
         "preprocessing": replace(blueprint, preprocessing=Preprocessing((0.5,), (0.26,))),
         "network": replace(blueprint, arguments={**blueprint.arguments, "T": 4}),
+        "activity": replace(blueprint, activity=Activity(losses=nudged_losses(blueprint))),
     }
 
+
+PARTS = ("weights", "search", "calibration", "test", "preprocessing", "activity")
 
 SETTING_CHANGES: list[dict[str, Any]] = [
     {"batch_size": 9},
@@ -149,7 +180,7 @@ SETTING_CHANGES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("part", ["weights", "search", "calibration", "test", "preprocessing"])
+@pytest.mark.parametrize("part", PARTS)
 def test_each_fingerprint_tells_its_own_change(part: str) -> None:
     before = tiny_blueprint().fingerprints()
     after = changed(tiny_blueprint())[part].fingerprints()

@@ -71,6 +71,31 @@ def test_images_of_recovery_count() -> None:
     assert found.image_evaluations == 8 + GATE_IMAGES + N_SEARCH
 
 
+def test_recovery_is_an_axis() -> None:
+    network, builder = digits_network(), blueprint(8).builder()
+    plain = chosen(network, weight=4)
+    off = chosen(network, weight=4, recovery=0)
+    assert off.key != plain.key
+    assert (builder.images_for(plain), builder.images_for(off)) == (8, 0)
+    unrecovered = blueprint(0).builder().build(plain).state_dict()
+    assert all(torch.equal(builder.build(off).state_dict()[n], t) for n, t in unrecovered.items())
+    # There is nothing to recover from.
+    assert builder.images_for(chosen(network, recovery=0)) == 0
+
+
+def test_fewer_steps_need_other_thresholds() -> None:
+    """The published networks collapse at one step; matched firing rates keep them alive."""
+    candidate = chosen(digits_network(), time=1)
+    found = {}
+    for method in ("spread", "rates", "spread-rates"):
+        options = SurgeryOptions(recovery=method)
+        settings = EvaluationSettings(batch_size=20, gate_images=GATE_IMAGES, surgery=options)
+        prepared = Blueprint.prepare(digits_network(), few_digits(), PREPROCESSING, settings)
+        small = prepared.builder().build(candidate)
+        found[method] = accuracy(small, few_digits().search, PREPROCESSING)
+    assert min(found["rates"], found["spread-rates"]) > found["spread"] + 0.1
+
+
 def test_the_packed_network_is_the_evaluated_one(tmp_path: Path) -> None:
     candidate = chosen(digits_network(), weight=3, channel=0.5)
     pack_member(blueprint(8), candidate, tmp_path / "member", {})

@@ -72,12 +72,13 @@ def test_the_trained_network_itself_is_complete_without_any_drop() -> None:
 
 
 def test_measures_of_a_complete_evaluation() -> None:
-    candidate = chosen(digits_network(), weight=4, token=0.5, time=3)
+    candidate = chosen(digits_network(), weight=4, token=0.5, time=3, state=8)
     got = evaluator()(Request(candidate)).measures
     costs = static_costs(digits_network(), candidate)
     assert got["bytes"] == costs.bytes
     assert got["bytes_ratio"] == costs.bytes / parent_bytes(digits_network())
     assert (got["parameters"], got["macs"]) == (costs.parameters, costs.macs)
+    assert got["state_bytes"] == costs.state_bytes > 0
     answers, parent = right(candidate, "search"), digits_blueprint().search_correct
     assert got["accuracy"] == pytest.approx(answers.mean())
     assert got["drop"] == pytest.approx(parent.mean() - answers.mean())
@@ -98,7 +99,7 @@ def test_too_many_bytes_end_it_before_any_forward_pass(monkeypatch: pytest.Monke
     monkeypatch.setattr(Spikformer, "features", must_not_run)
     got = judge(Request(RUINED, audited=True))
     assert (got.state, got.stage, got.image_evaluations) == (State.INFEASIBLE, Stage.STATIC, 0)
-    assert set(got.measures) == {"bytes", "bytes_ratio", "parameters", "macs"}
+    assert set(got.measures) == {"bytes", "bytes_ratio", "parameters", "macs", "state_bytes"}
     assert got.violation == pytest.approx(got.measures["bytes"] / 50_000 - 1)
     assert got.violation > 0
     assert got.rejection is None
@@ -276,7 +277,8 @@ def test_measures_of_the_parent() -> None:
     judge = evaluator()
     identity = judge(Request(IDENTITY)).measures
     parent = judge.parent_measures()
-    assert set(parent) == {"parameters", "macs", "synops", "energy_mj", "energy_literature_mj"}
+    static = {"parameters", "macs", "state_bytes"}
+    assert set(parent) == {*static, "synops", "energy_mj", "energy_literature_mj"}
     assert parent == {name: identity[name] for name in parent}
 
 

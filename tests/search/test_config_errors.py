@@ -48,10 +48,12 @@ _WRONG = [
     ("data: {name: 3}", "data.name: got 3; give the name of a data set"),
     ("data: {name: a, day: 2024-01-01}", "data.day: got datetime.date(2024, 1, 1); allowed: "),
     ("space: {granularity: layers}", "space.granularity: unknown granularity 'layers'. Did you"),
+    ("space: {minimum_width: 0}", "space.minimum_width: got 0; allowed: a whole number of at"),
+    ("space: {width_multiple: 1.5}", "space.width_multiple: got 1.5; allowed: a whole number"),
     ("space: {levels: {channel: [0.5, 0]}}", f"space.levels.channel.1: got 0; {_RATIOS}"),
     ("space: {levels: {token: [1.5]}}", f"space.levels.token.0: got 1.5; {_RATIOS}"),
     ("space: {levels: {token: 0.5}}", f"space.levels.token: got 0.5; {_RATIOS}"),
-    ("space: {levels: {weight: [1]}}", "space.levels.weight.0: got 1; allowed: 2..8, or 32"),
+    ("space: {levels: {weight: [9]}}", "space.levels.weight.0: got 9; allowed: 1..8, 16 or 32"),
     ("space: {levels: {weight: [2.0]}}", "space.levels.weight.0: got 2.0; allowed: a list of bit"),
     ("space: {levels: {time: [0]}}", "space.levels.time.0: got 0; allowed: a list of numbers"),
     (

@@ -9,6 +9,7 @@ import pytest
 from small_model import Cli, Ran, write_checkpoint, write_config
 
 from spikefront.search import Search
+from spikefront.spaces import SiteKind
 from spikefront.svtmodels.costs import static_costs
 
 
@@ -69,6 +70,20 @@ def test_bytes_range_holds_every_candidate(tmp_path: Path, cli: Cli):
     assert min(sizes) == low
     assert max(sizes) == high
     assert record["bytes_parent"] == plan.model.bytes
+
+
+def test_limits_of_widths_reach_every_space(tmp_path: Path, cli: Cli):
+    limits = {"granularity": "block", "minimum_width": 9, "width_multiple": 8}
+    dry_run(tmp_path, cli, "--json", space=limits)
+    plan = Search.from_config(tmp_path / "first.yaml").plan()
+    chosen = set()
+    for space in plan.spaces:
+        lowest = space.decode([0] * len(space.axes))
+        for site in plan.model.network.sites:
+            if site.kind is SiteKind.CHANNEL and lowest.value(site) != site.size:
+                chosen.add(lowest.value(site))
+    assert chosen
+    assert all(width >= 16 and width % 8 == 0 for width in chosen)
 
 
 def test_hours_follow_budget_and_workers(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch):

@@ -11,7 +11,7 @@ from spikefront.spaces.site import FULL_DENSITY, RATIO_KINDS
 untimed = settings(deadline=None)
 """A busy machine must not fail a property."""
 
-LEGAL_BITS = (2, 3, 4, 5, 6, 7, 8, UNTOUCHED_BITS)
+LEGAL_BITS = (1, 2, 3, 4, 5, 6, 7, 8, 16, UNTOUCHED_BITS)
 LEGAL_STATES = (*range(4, 17), UNTOUCHED_BITS)
 
 ratios = st.floats(0, 1, exclude_min=True)

@@ -100,7 +100,7 @@ def check_declaration(network: Network) -> None:
         got = math.prod(ran[synapse.weight][1].shape[:-1])
         assert got == synapse.positions * steps, synapse.name
     modules = {name: network.get_submodule(s.weight) for name, s in everything.items()}
-    for group in declared.channels:
+    for group in declared.groups:
         for name in group.producers:
             assert parameters_of(modules[name])[0].shape[0] == group.size
         for name in group.consumers:

@@ -85,7 +85,9 @@ def any_candidates(network: Network) -> st.SearchStrategy[Candidate]:
 
     def value(site: Site) -> st.SearchStrategy[int]:
         if site.kind is SiteKind.WEIGHT:
-            return st.sampled_from((2, 3, 4, 5, 6, 7, 8, 32))
+            return st.sampled_from((1, 2, 3, 4, 5, 6, 7, 8, 16, 32))
+        if site.kind is SiteKind.STATE:
+            return st.sampled_from((*range(4, 17), 32))
         return st.integers(1, site.size // site.unit).map(lambda units: units * site.unit)
 
     return st.fixed_dictionaries({}, optional={s: value(s) for s in network.sites}).map(

@@ -20,6 +20,7 @@ from small_spikformers import (
 from torch import Tensor
 
 from spikefront.spaces import BadInput, Candidate, SiteKind
+from spikefront.spaces.site import INTEGER_BITS
 from spikefront.svtmodels import Network, compress
 from spikefront.svtmodels.parts.synapse import QuantisedSynapse, parameters_of
 
@@ -82,8 +83,9 @@ def _check_shapes(network: Network, compressed: Network, candidate: Candidate) -
     chosen = {kind: candidate.to_dict().get(kind, {}) for kind in SiteKind}
     rows: dict[str, int] = {}
     columns: dict[str, int] = {}
-    for group in network.declaration.channels:
-        width = chosen[SiteKind.CHANNEL].get(group.name, group.size)
+    widths = {**chosen[SiteKind.CHANNEL], **chosen[SiteKind.RESIDUAL]}
+    for group in network.declaration.groups:
+        width = widths.get(group.name, group.size)
         assert width % group.heads == 0
         rows |= dict.fromkeys(group.producers, width)
         columns |= dict.fromkeys(group.consumers, width)
@@ -94,7 +96,8 @@ def _check_shapes(network: Network, compressed: Network, candidate: Candidate) -
         outputs, inputs = rows.get(synapse.name, outputs), columns.get(synapse.name, inputs)
         assert parameters_of(after)[0].shape == (outputs, inputs, *kernel)
         bits = chosen[SiteKind.WEIGHT].get(synapse.name)
-        assert (after.bits if isinstance(after, QuantisedSynapse) else None) == bits
+        coded = after.bits if isinstance(after, QuantisedSynapse) else None
+        assert coded == (bits if bits in INTEGER_BITS else None)
         if synapse.norm is not None and bits is None:
             norm = compressed.get_submodule(synapse.norm)
             assert {len(t) for t in norm.state_dict().values() if t.dim()} == {outputs}
@@ -227,8 +230,8 @@ class TestRefusals:
             (("channel", "block.0.attn.qk", 30), "multiples of 4 up to 32"),
             (("channel", "block.0.mlp.hidden", 65), "allowed: 1..64"),
             (("token", "block.0", 0), "allowed: 1..16"),
-            (("weight", "head", 16), "allowed: 2..8 or 32"),
-            (("weight", "head", 1), "allowed: 2..8 or 32"),
+            (("weight", "head", 12), "allowed: 1..8, 16 or 32"),
+            (("weight", "head", 0), "allowed: 1..8, 16 or 32"),
             (("time", "steps", 5), "allowed: 1..4"),
         ],
     )

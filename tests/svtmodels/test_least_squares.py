@@ -7,7 +7,12 @@ import torch
 from torch import Tensor
 
 from spikefront.svtmodels.surgery.bits import quantise
-from spikefront.svtmodels.surgery.least_squares import damped, removal_order, resolved
+from spikefront.svtmodels.surgery.least_squares import (
+    damped,
+    removal_order,
+    resolved,
+    rounding_factor,
+)
 
 
 def problem(inputs: int, outputs: int = 5, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -113,3 +118,13 @@ def test_degenerate_moments_give_finite_answers(products: Tensor) -> None:
     codes, scale = quantise(weight, 3, products, products.diagonal())
     assert scale.isfinite().all()
     assert int(codes.abs().max()) <= 3
+
+
+def test_moments_that_are_rounding_noise_still_round() -> None:
+    """The covariance of a single position is zero but for float32's rounding."""
+    x = torch.linspace(0.1, 3, 24)
+    noise = (torch.outer(x, x) - torch.outer(x.double(), x.double())).double()
+    assert torch.linalg.eigvalsh(noise).min() < -noise.diagonal().abs().mean()
+    order, factor = rounding_factor(noise)
+    assert sorted(order.tolist()) == list(range(24))
+    assert factor.isfinite().all()

@@ -80,7 +80,7 @@ def test_random_candidates_can_be_built_and_packed(name: str, seed: int, tmp_pat
 def test_each_kind_of_site_alone(name: str, kind: SiteKind, tmp_path):
     network = make(name)
     sites = [site for site in network.sites if site.kind is kind]
-    level = {SiteKind.WEIGHT: 3, SiteKind.TIME: 1}.get(kind, 0.5)
+    level = {SiteKind.WEIGHT: 3, SiteKind.TIME: 1, SiteKind.STATE: 6}.get(kind, 0.5)
     candidate = Candidate.of({site: site.value_at(level) for site in sites})
     check_candidate(network, candidate, tmp_path / "packed")
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikefront.svtmodels.declaration import Place
+from spikefront.svtmodels.declaration import Place, Stream
 from spikefront.svtmodels.parts.repconv import (
     RepConv,
     RepConv1d,
@@ -154,7 +154,7 @@ def test_norms_may_be_folded_already(kind):
 
 
 def test_it_declares_one_synapse_and_the_channels_in_its_middle():
-    place = Place("stage3", "block", 9)
+    place = Place("stage3", "block", 9, stream=Stream.behind("stem", 4, "stage3"))
     declared = declare_repconv("q", "q_conv.0", "q_conv.1", place, 6)
     (synapse,) = declared.synapses
     assert (synapse.name, synapse.weight, synapse.norm) == ("q", "q_conv.0", "q_conv.1")
@@ -172,7 +172,7 @@ def test_it_declares_one_synapse_and_the_channels_in_its_middle():
 
 
 def test_channels_of_the_synapse_are_those_of_its_ends():
-    place = Place("stage3", "block", 9)
+    place = Place("stage3", "block", 9, stream=Stream.behind("stem", 4, "stage3"))
     declared = declare_repconv1d("q", "rep", None, place, 6)
     outside = place.group("out", 5, ("q",), ()), place.group("in", 4, ("other",), ("q",))
     joined = declared.join([declared, type(declared)(channels=outside)])

@@ -45,8 +45,11 @@ def test_steps_are_a_site_where_there_are_several():
         assert torch.allclose(small.per_step(x), network.per_step(x)[:, :2], atol=1e-5)
 
 
-def test_tokens_stay():
-    assert all(site.kind is not SiteKind.TOKEN for site in make("v2").sites)
+def test_every_transformer_block_may_process_fewer_tokens():
+    sites = [site for site in make("v2").sites if site.kind is SiteKind.TOKEN]
+    names = [f"block3.{i}" for i in range(6)] + [f"block4.{i}" for i in range(2)]
+    # 32 x 40 pixels; a sixteenth of each side, rounded up.
+    assert [(site.name, site.size) for site in sites] == [(name, 6) for name in names]
 
 
 def test_the_second_pointwise_sees_what_no_neuron_rounded():

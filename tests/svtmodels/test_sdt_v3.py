@@ -56,10 +56,12 @@ def test_the_scale_stays_when_channels_leave():
     )
 
 
-def test_the_base_file_has_one_step_and_no_token_site():
+def test_the_base_file_has_one_step_and_token_sites_in_its_transformer_blocks():
     network = make("v3")
     assert network.time_steps == 1
-    assert all(site.kind is not SiteKind.TOKEN for site in network.sites)
+    sites = [site for site in network.sites if site.kind is SiteKind.TOKEN]
+    names = [f"block3.{i}" for i in range(6)] + [f"block4.{i}" for i in range(2)]
+    assert [(site.name, site.size) for site in sites] == [(name, 6) for name in names]
 
 
 @pytest.mark.parametrize("name", LARGE)
@@ -115,7 +117,7 @@ def test_levels_of_the_large_file():
 
 def test_layer_scales_are_stored_and_counted():
     network = make("v3 large")
-    scales = network.declaration.scales
+    scales = tuple(scale.path for scale in network.declaration.scales)
     assert scales == tuple(f"block3.{b}.layer_scale{i}" for b in (0, 1) for i in (1, 2))
     sizes = [network.get_parameter(path).numel() for path in scales]
     stored = sum(p.numel() for p in network.parameters())

@@ -4,57 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
-from golden_rule import FIXTURES, Golden
+from lively_networks import FAMILIES, chosen, images_for, network_of
 from torch import Tensor
 
 from spikefront.spaces import BadInput, Candidate, SurgeryOptions
 from spikefront.spaces.site import SiteKind
-from spikefront.svtmodels import Network, build_official, compress
+from spikefront.svtmodels import compress
 from spikefront.svtmodels.costs import static_costs
-from spikefront.svtmodels.parts.synapse import ChannelNorm, parameters_of, window_of
+from spikefront.svtmodels.parts.synapse import parameters_of, window_of
+from spikefront.svtmodels.surgery import cache as cache_module
 from spikefront.svtmodels.surgery import moments as moments_module
-from spikefront.svtmodels.surgery import prepared as prepared_module
 from spikefront.svtmodels.surgery.moments import collect_moments, without_moments
 from spikefront.svtmodels.surgery.prepared import PreparedSurgery
-from spikefront.svtmodels.surgery.recovery import Spread, output_spreads, recover
-
-FAMILIES = (
-    "spikformer_cifar10",
-    "sdt_v1_cifar",
-    "sdt_v2",
-    "sdt_v3",
-    "sdt_v3_large",
-    "qkformer_cifar10",
-    "qkformer_cifar10dvs",
-)
-
-
-def network_of(name: str) -> Network:
-    """A small network of the family whose neurons fire."""
-    config = Golden(FIXTURES / name).config
-    torch.manual_seed(0)
-    network = build_official(config["architecture"], config["constructor_args"])
-    generator = torch.Generator().manual_seed(0)
-    for module in network.modules():
-        if isinstance(module, ChannelNorm):
-            module.momentum = 1.0
-            module.bias.data.uniform_(0.2, 1.4, generator=generator)
-    network.train()
-    with torch.no_grad():
-        network(images_for(network, 4))
-    return network.eval()
-
-
-def images_for(network: Network, count: int = 3) -> Tensor:
-    generator = torch.Generator().manual_seed(1)
-    images = torch.randn(count, *network.input_shape, generator=generator)
-    # Event networks count; more than two axes beside the channels are steps.
-    return images if images.dim() == 4 else images.abs().round()
-
-
-def chosen(network: Network, **levels: float) -> Candidate:
-    sites = [site for site in network.sites if site.kind.value in levels]
-    return Candidate.of({site: site.value_at(levels[site.kind.value]) for site in sites})
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -88,35 +49,6 @@ def test_nothing_chosen_changes_nothing(prepared: PreparedSurgery) -> None:
     same = compress(network, Candidate(), prepared)
     images = images_for(network)
     assert torch.equal(same(images), network(images))
-
-
-def test_recovery_restores_means_and_spreads(prepared: PreparedSurgery) -> None:
-    network = prepared.network
-    images = images_for(network)
-    spreads = output_spreads(network, images)
-    small = compress(network, chosen(network, channel=0.5, weight=4), prepared)
-    before = distance(small, network, spreads, images)
-    recover(small, spreads, images)
-    after = distance(small, network, spreads, images)
-    # Not zero: folding the correction rounds anew, and spikes at the threshold flip.
-    assert sum(after.values()) < 0.5 * sum(before.values())
-    assert small(images).isfinite().all()
-    kept = [module for module in small.modules() if len(module._forward_hooks)]
-    assert not kept
-
-
-def distance(
-    small: Network, network: Network, spreads: dict[str, Spread], images: Tensor
-) -> dict[str, float]:
-    """Mean distance of the means behind each synapse to the trained network's, in its spreads."""
-    rows, _ = network.declaration.rows_and_columns(small.kept_channels)
-    found = {}
-    for name, spread in output_spreads(small, images).items():
-        kept = rows.get(name, torch.arange(len(spreads[name].mean)))
-        wanted = spreads[name].mean[kept]
-        scale = spreads[name].deviation[kept] + 1e-3
-        found[name] = float(((spread.mean - wanted) / scale).abs().mean())
-    return found
 
 
 def test_moments_are_those_of_what_enters() -> None:
@@ -188,7 +120,7 @@ def test_the_cache_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     candidates = [chosen(network, channel=c, weight=w) for c in (0.5, 0.25) for w in (2, 4)]
     roomy = PreparedSurgery(network, SurgeryOptions(), moments)
     expected = [compress(network, c, roomy).state_dict() for c in candidates]
-    monkeypatch.setattr(prepared_module, "CACHE_BYTES", 1)
+    monkeypatch.setattr(cache_module, "MEMORY_BYTES", 1)
     cramped = PreparedSurgery(network, SurgeryOptions(), moments)
     for candidate, wanted in zip(reversed(candidates), reversed(expected), strict=True):
         found = compress(network, candidate, cramped).state_dict()

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from small_spikformers import ARCHITECTURES, choose, inputs_for, small, watched
 from torch import Tensor
 
+from spikefront.spaces import MAGNITUDE
 from spikefront.svtmodels import compress
-from spikefront.svtmodels.parts.tokens import (
-    TokenSelector,
-    gather_tokens,
-    information_score,
-    scatter_tokens,
-)
+from spikefront.svtmodels.parts.token_rule import TokenRule
+from spikefront.svtmodels.parts.token_scores import information_score
+from spikefront.svtmodels.parts.tokens import TokenSelector, gather_tokens, scatter_tokens
+from spikefront.svtmodels.surgery.prepared import PreparedSurgery
 
 GRIDS = [(4, 4), (3, 5), (1, 6), (1, 1)]
 
@@ -71,17 +71,17 @@ def _share(values: list[float], n: int) -> float:
 def test_score_is_the_papers(grid, steps):
     x = _spike_sums(steps, 2, grid, 5)
     x[:, 0, 0] = 0
-    got = information_score(x, grid)
+    got = information_score(x, grid).sum(0)
     assert torch.allclose(got, torch.tensor(_slow_score(x, grid)).double(), atol=1e-9)
 
 
 def test_each_step_hands_out_one_share_of_each_kind():
-    score = information_score(_spike_sums(3, 2, (4, 4), 5), (4, 4))
+    score = information_score(_spike_sums(3, 2, (4, 4), 5), (4, 4)).sum(0)
     assert torch.allclose(score.sum(1), torch.full((2,), 6.0).double())
 
 
 def test_a_blank_image_scores_zero_everywhere():
-    score = information_score(torch.zeros(3, 2, 16, 5), (4, 4))
+    score = information_score(torch.zeros(3, 2, 16, 5), (4, 4)).sum(0)
     assert torch.equal(score, torch.zeros(2, 16))
 
 
@@ -94,8 +94,8 @@ def test_the_odd_token_out_is_kept_first():
 
 def test_kept_tokens_are_the_best_in_raster_order():
     x = _spike_sums(3, 4, (4, 4), 5)
-    score = information_score(x, (4, 4))
-    kept = TokenSelector(6, (4, 4))(x)
+    score = information_score(x, (4, 4)).sum(0)
+    kept = TokenSelector(6, (4, 4), TokenRule("information"))(x)
     assert kept.shape == (4, 6)
     for image in range(4):
         best = sorted(range(16), key=lambda n, image=image: -score[image, n].item())[:6]
@@ -110,14 +110,17 @@ def test_equal_scores_keep_raster_order():
 
 def test_an_image_is_scored_by_itself():
     x = _spike_sums(3, 4, (4, 4), 5)
-    kept = TokenSelector(6, (4, 4))(x)
-    alone = [TokenSelector(6, (4, 4))(x[:, image : image + 1]) for image in range(4)]
+    kept = TokenSelector(6, (4, 4), TokenRule("information"))(x)
+    alone = [
+        TokenSelector(6, (4, 4), TokenRule("information"))(x[:, image : image + 1])
+        for image in range(4)
+    ]
     assert torch.equal(torch.cat(alone), kept)
 
 
 def test_gather_and_scatter_are_inverse():
     x = _spike_sums(3, 2, (4, 4), 5)
-    kept = TokenSelector(6, (4, 4))(x)
+    kept = TokenSelector(6, (4, 4), TokenRule("information"))(x)
     few = gather_tokens(x, kept)
     assert few.shape == (3, 2, 6, 5)
     for image in range(2):
@@ -172,7 +175,9 @@ def test_a_stopped_token_passes_its_block_untouched(architecture):
 
 def test_a_token_stopped_by_one_block_may_be_processed_by_the_next():
     network = small()
-    compressed = compress(network, choose(network, token={"block.0": 4, "block.1": 4}))
+    # A stream of spike sums only grows, and with it the default's lead of those that were chosen.
+    surgery = PreparedSurgery(network, replace(MAGNITUDE, tokens="information"))
+    compressed = compress(network, choose(network, token={"block.0": 4, "block.1": 4}), surgery)
     selectors = ["block.0.selector", "block.1.selector"]
     with torch.no_grad(), watched(compressed, selectors) as seen:
         compressed(inputs_for(network, batch=8))

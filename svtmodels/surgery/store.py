@@ -1,0 +1,138 @@
+"""Prepared surgery on disk: made by one process of a machine, mapped by all of them.
+
+Removal orders, compensated weights and integer codes cost seconds where a layer is wide, and each
+follows from a key; so one worker makes them while the others wait, and they outlive a search.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+_logger = logging.getLogger(__name__)
+
+_SUFFIX = ".surgery"
+_CHECKSUM = "crc32"
+
+
+@dataclass(frozen=True, slots=True)
+class SurgeryStore:
+    """A folder of prepared tensors, never larger than a limit.
+
+    A store that cannot be used (no space, no permission) costs time and never a run.
+
+    Attributes:
+        folder: where the files lie; made when it is needed.
+        limit: most bytes of all files together; what was used least recently goes first. 0 turns
+            the store off.
+    """
+
+    folder: Path
+    limit: int
+
+    def tensors(self, key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Tensors of a key, made by the first process that asks while others wait for it.
+
+        Args:
+            key: content key, hex, of everything that decides over them.
+            make: makes them.
+        """
+        if not self.limit:
+            return make()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if (found := self._open(key)) is not None:
+                return found
+            with self._lock(key):
+                # Another process may have made it while this one waited.
+                found = self._open(key)
+                if found is None:
+                    made = make()
+                    self._keep(key, made)
+                    return made
+                return found
+        except OSError as error:
+            _logger.warning("prepared surgery is not kept in %s: %s.", self.folder, error)
+            return make()
+
+    def files(self) -> list[tuple[Path, os.stat_result]]:
+        """All files, the one that was used longest ago first."""
+        found = []
+        for path in self.folder.glob(f"*{_SUFFIX}"):
+            try:
+                found.append((path, path.stat()))
+            except FileNotFoundError:
+                continue  # Another process removed it.
+        return sorted(found, key=lambda each: (each[1].st_mtime_ns, each[0].name))
+
+    def shrink(self, limit: int) -> int:
+        """Remove what was used longest ago until the rest fits; the bytes that are left.
+
+        A process that has mapped a file keeps what it sees: the file goes when it lets go.
+        """
+        files = self.files()
+        size = sum(status.st_size for _, status in files)
+        for path, status in files:
+            if size <= limit:
+                break
+            path.unlink(missing_ok=True)
+            size -= status.st_size
+        return size
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}{_SUFFIX}"
+
+    def _open(self, key: str) -> dict[str, Tensor] | None:
+        path = self._path(key)
+        try:
+            with safe_open(path, "pt") as file:
+                found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                checksum = (file.metadata() or {}).get(_CHECKSUM)
+            if checksum == _checksum(found):
+                os.utime(path)
+                return found
+        except FileNotFoundError:
+            return None
+        except SafetensorError as error:
+            _logger.warning("%s: %s.", path, error)
+        _logger.warning("%s is damaged and is made anew.", path)
+        path.unlink(missing_ok=True)
+        return None
+
+    def _keep(self, key: str, tensors: Mapping[str, Tensor]) -> None:
+        metadata = {_CHECKSUM: _checksum(tensors)}
+        data = save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)
+        if self.shrink(max(self.limit - len(data), 0)) + len(data) > self.limit:
+            return
+        temporary = self.folder / f".{key}.{os.getpid()}.tmp"
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(self._path(key))
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @contextmanager
+    def _lock(self, key: str) -> Iterator[None]:
+        # One of 256 files for all keys: locks need no cleaning up.
+        with (self.folder / f".{key[:2]}.lock").open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    value = 0
+    for name in sorted(tensors):
+        flat = tensors[name].contiguous().reshape(-1).view(torch.uint8)
+        value = zlib.crc32(flat.numpy().data, zlib.crc32(name.encode(), value))
+    return f"{value:08x}"
