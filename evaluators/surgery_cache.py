@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import math
-import os
 from pathlib import Path
 
 import torch
 
-from ..spaces.errors import BadInput
 from ..svtmodels import surgery
 from ..svtmodels.surgery.cache import SurgeryCache
 from ..svtmodels.surgery.store import SurgeryStore
-from .data.cache import GIB, cache_folder
+from .data.cache import cache_folder, cache_limit
 
 LIMIT_GIB = 2.0
 """Size limit unless the environment says otherwise."""
@@ -28,14 +25,7 @@ def surgery_store() -> SurgeryStore:
     Raises:
         BadInput: the limit is no number of GiB.
     """
-    given = os.environ.get(_LIMIT_VARIABLE) or str(LIMIT_GIB)
-    try:
-        limit = float(given)
-    except ValueError:
-        limit = math.nan
-    if not 0 <= limit < math.inf:
-        raise BadInput(f"{_LIMIT_VARIABLE} is {given!r}; give a number of GiB, or 0 for no store.")
-    return SurgeryStore(cache_folder("surgery"), int(limit * GIB))
+    return SurgeryStore(cache_folder("surgery"), cache_limit(_LIMIT_VARIABLE, LIMIT_GIB))
 
 
 def shared_cache(fingerprint: str) -> SurgeryCache:

@@ -82,16 +82,7 @@ class DataCache:
         Raises:
             BadInput: the limit is no number of GiB.
         """
-        given = os.environ.get(_LIMIT_VARIABLE) or str(LIMIT_GIB)
-        try:
-            limit = float(given)
-        except ValueError:
-            limit = math.nan
-        if not 0 <= limit < math.inf:
-            raise BadInput(
-                f"{_LIMIT_VARIABLE} is {given!r}; give a number of GiB, or 0 for no cache."
-            )
-        return cls(cache_folder("data"), int(limit * GIB))
+        return cls(cache_folder("data"), cache_limit(_LIMIT_VARIABLE, LIMIT_GIB))
 
     def images(
         self,
@@ -220,6 +211,22 @@ class DataCache:
     def _unkept(self, error: OSError) -> Origin:
         _logger.warning("the cache %s cannot be used: %s.", self.folder, error)
         return Origin.UNKEPT
+
+
+def cache_limit(variable: str, default: float) -> int:
+    """Bytes that a cache of ours may take: an environment variable in GiB, else the default.
+
+    Raises:
+        BadInput: what it says is no number of GiB.
+    """
+    given = os.environ.get(variable) or str(default)
+    try:
+        limit = float(given)
+    except ValueError:
+        limit = math.nan
+    if not 0 <= limit < math.inf:
+        raise BadInput(f"{variable} is {given!r}; give a number of GiB, or 0 for no cache.")
+    return int(limit * GIB)
 
 
 def cache_folder(name: str) -> Path:

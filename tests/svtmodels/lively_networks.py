@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from golden_rule import FIXTURES, Golden
 from torch import Tensor
 
-from spikefront.spaces import Candidate
+from spikefront.spaces import Candidate, SurgeryOptions
 from spikefront.svtmodels import Network, build_official
 from spikefront.svtmodels.parts.synapse import ChannelNorm
+from spikefront.svtmodels.surgery.activity import collect_activity
+from spikefront.svtmodels.surgery.moments import collect_moments
+from spikefront.svtmodels.surgery.prepared import PreparedSurgery
 
 FAMILIES = (
     "spikformer_cifar10",
@@ -47,3 +52,13 @@ def images_for(network: Network, count: int = 3) -> Tensor:
 def chosen(network: Network, **levels: float) -> Candidate:
     sites = [site for site in network.sites if site.kind.value in levels]
     return Candidate.of({site: site.value_at(levels[site.kind.value]) for site in sites})
+
+
+@cache
+def prepared_surgery(name: str) -> PreparedSurgery:
+    """Second-order surgery of a network; nobody may change it."""
+    network, options = network_of(name), SurgeryOptions()
+    images = images_for(network)
+    moments = collect_moments(network, [images], len(images))
+    activity = collect_activity(network, [(images, torch.zeros(len(images)).long())], options)
+    return PreparedSurgery(network, options, moments, activity)

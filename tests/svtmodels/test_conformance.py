@@ -17,19 +17,17 @@ import torch
 from golden_rule import FIXTURES
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lively_networks import FAMILIES, chosen, images_for, network_of
+from lively_networks import FAMILIES, chosen, images_for, network_of, prepared_surgery
 from network_checks import check_candidate
 from packed_files import manifest_of
 from small_spikformers import any_candidates
 from torch import Tensor
 
-from spikefront.spaces import Candidate, Site, SiteKind, SurgeryOptions
+from spikefront.spaces import Candidate, Site, SiteKind
 from spikefront.svtmodels import Network, compress, load_packed, save_packed, static_costs
 from spikefront.svtmodels.declaration import ChannelGroup
 from spikefront.svtmodels.packed.writer import NEURONS_TENSOR
 from spikefront.svtmodels.parts.synapse import ChannelNorm
-from spikefront.svtmodels.surgery.activity import collect_activity
-from spikefront.svtmodels.surgery.moments import collect_moments
 from spikefront.svtmodels.surgery.prepared import PreparedSurgery
 from spikefront.svtmodels.surgery.recovery import recover, reference_of
 
@@ -53,41 +51,32 @@ each_kind = pytest.mark.parametrize(
 )
 
 
-@cache
-def prepared(name: str) -> PreparedSurgery:
-    network, options = network_of(name), SurgeryOptions()
-    images = images_for(network)
-    moments = collect_moments(network, [images], len(images))
-    activity = collect_activity(network, [(images, torch.zeros(len(images)).long())], options)
-    return PreparedSurgery(network, options, moments, activity)
-
-
 @each_network
 def test_nothing_chosen_is_the_trained_network_bit_for_bit(name: str) -> None:
-    network = prepared(name).network
+    network = prepared_surgery(name).network
     images = images_for(network)
     full = Candidate.of({site: site.size for site in network.sites})
     assert full == Candidate()
     with torch.no_grad():
-        assert torch.equal(compress(network, full, prepared(name))(images), network(images))
+        assert torch.equal(compress(network, full, prepared_surgery(name))(images), network(images))
 
 
 @each_network
 @each_kind
 def test_one_kind_of_surgery(name: str, kind: SiteKind, level: float, tmp_path: Path) -> None:
     """It costs what was predicted, comes back from its file, learns, and is the same again."""
-    network = prepared(name).network
+    network = prepared_surgery(name).network
     candidate = chosen(network, **{kind.value: level})
     if candidate == Candidate():
         pytest.skip(f"no {kind} site")
     check_candidate(network, candidate, tmp_path / "checked")
-    _check_learns(compress(network, candidate, prepared(name)), images_for(network))
+    _check_learns(compress(network, candidate, prepared_surgery(name)), images_for(network))
     folders = [tmp_path / "once", tmp_path / "again"]
     for folder in folders:
-        save_packed(compress(network, candidate, prepared(name)), folder)
+        save_packed(compress(network, candidate, prepared_surgery(name)), folder)
     once, again = ([f.read_bytes() for f in sorted(folder.iterdir())] for folder in folders)
     assert once == again
-    _check_costs(prepared(name), candidate, folders[0])
+    _check_costs(prepared_surgery(name), candidate, folders[0])
 
 
 @each_network
@@ -95,10 +84,10 @@ def test_one_kind_of_surgery(name: str, kind: SiteKind, level: float, tmp_path: 
 @given(data=st.data())
 def test_any_candidate(name: str, data: st.DataObject) -> None:
     """All kinds together, at any legal value: built, recovered, run, learnt from."""
-    network = prepared(name).network
+    network = prepared_surgery(name).network
     images = images_for(network)
     candidate = data.draw(any_candidates(network))
-    small = compress(network, candidate, prepared(name))
+    small = compress(network, candidate, prepared_surgery(name))
     recover(small, _reference(name), images, "spread-rates")
     with torch.no_grad():
         logits = small(images)
@@ -106,7 +95,7 @@ def test_any_candidate(name: str, data: st.DataObject) -> None:
     assert logits.shape == (len(images), network.classes)
     with TemporaryDirectory() as folder:
         packed = save_packed(small, Path(folder) / "packed")
-        _check_costs(prepared(name), candidate, packed)
+        _check_costs(prepared_surgery(name), candidate, packed)
         with torch.no_grad():
             assert torch.equal(load_packed(packed)(images), logits)
     _check_learns(small, images)
@@ -114,7 +103,7 @@ def test_any_candidate(name: str, data: st.DataObject) -> None:
 
 @cache
 def _reference(name: str):
-    network = prepared(name).network
+    network = prepared_surgery(name).network
     return reference_of(network, images_for(network))
 
 

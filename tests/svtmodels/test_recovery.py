@@ -6,24 +6,18 @@ from collections.abc import Mapping
 
 import pytest
 import torch
-from lively_networks import FAMILIES, chosen, images_for, network_of
+from lively_networks import FAMILIES, chosen, images_for, prepared_surgery
 from torch import Tensor
 
-from spikefront.spaces import SurgeryOptions
 from spikefront.svtmodels import Network, compress
 from spikefront.svtmodels.parts.neuron import LIF
-from spikefront.svtmodels.surgery.moments import collect_moments
 from spikefront.svtmodels.surgery.prepared import PreparedSurgery
 from spikefront.svtmodels.surgery.recovery import recover, reference_of
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(params=FAMILIES)
 def prepared(request: pytest.FixtureRequest) -> PreparedSurgery:
-    network = network_of(request.param)
-    images = images_for(network)
-    return PreparedSurgery(
-        network, SurgeryOptions(), collect_moments(network, [images], len(images))
-    )
+    return prepared_surgery(request.param)
 
 
 def test_means_and_spreads_are_restored(prepared: PreparedSurgery) -> None:

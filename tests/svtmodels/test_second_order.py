@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from lively_networks import FAMILIES, chosen, images_for, network_of
+from lively_networks import FAMILIES, chosen, images_for, network_of, prepared_surgery
 from torch import Tensor
 
 from spikefront.spaces import BadInput, Candidate, SurgeryOptions
@@ -18,13 +18,9 @@ from spikefront.svtmodels.surgery.moments import collect_moments, without_moment
 from spikefront.svtmodels.surgery.prepared import PreparedSurgery
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(params=FAMILIES)
 def prepared(request: pytest.FixtureRequest) -> PreparedSurgery:
-    network = network_of(request.param)
-    images = images_for(network)
-    return PreparedSurgery(
-        network, SurgeryOptions(), collect_moments(network, [images], len(images))
-    )
+    return prepared_surgery(request.param)
 
 
 def test_every_candidate_has_the_costs_that_were_promised(prepared: PreparedSurgery) -> None:
