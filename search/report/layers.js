@@ -3,13 +3,17 @@
 const [KIND, NAME, SIZE, BLOCK, STAGE] = [0, 1, 2, 3, 4];
 const UNTOUCHED_BITS = 32;
 const TITLES = ["Block", "Channels kept", "Bits per weight", "Tokens kept"];
+const MEMBRANES = "Bits per membrane";
+const DRAWN = ["channel", "residual", "weight", "token", "state"];
 
 function drawLayers(data, entry, host) {
   const parts = [layersHead(data, entry)];
   const blocks = blocksOf(data.sites);
   if (blocks.size > 0) {
     const rows = [...blocks].map(([name, sites]) => blockRow(name, sites, entry.candidate));
-    const heads = TITLES.map((title) => element("th", { scope: "col" }, title));
+    // Membranes are searched only when asked for: a column that says nothing is left out.
+    const titles = entry.candidate.state ? [...TITLES, MEMBRANES] : TITLES;
+    const heads = titles.map((title) => element("th", { scope: "col" }, title));
     parts.push(element("table", { class: "layers" },
       element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows)));
   }
@@ -26,6 +30,7 @@ function layersHead(data, entry) {
     element("b", { class: "mono" }, entry.key),
     element("span", {}, `${formatBytes(entry.bytes)}, ${formatPercent(entry.ratio)} of parent`),
     element("span", {}, steps, `${entry.steps} of ${data.parent.time_steps} time steps`),
+    entry.candidate.recovery ? element("span", {}, "not recovered") : null,
     data.feasible ? element("span", {}, packed) : null);
 }
 
@@ -33,7 +38,7 @@ function layersHead(data, entry) {
 function blocksOf(sites) {
   const blocks = new Map();
   for (const site of sites) {
-    if (!["channel", "weight", "token"].includes(site[KIND])) continue;
+    if (!DRAWN.includes(site[KIND])) continue;
     if (!blocks.has(site[BLOCK])) blocks.set(site[BLOCK], []);
     blocks.get(site[BLOCK]).push(site);
   }
@@ -42,14 +47,18 @@ function blocksOf(sites) {
 
 function blockRow(name, sites, candidate) {
   const of = (kind) => sites.filter((site) => site[KIND] === kind);
-  const bars = (kind) => of(kind).map((site) => keptBar(site, candidate));
-  const cells = of("weight").map((site) => bitCell(site, candidate));
+  const cut = (kind) => of(kind).filter((site) => chosen(site, candidate) < site[SIZE]);
+  const bars = (found) => found.map((site) => keptBar(site, candidate));
+  const cells = (found) => found.map((site) => bitCell(site, candidate));
   const stage = sites[0][STAGE];
   return element("tr", { "data-block": name },
     element("th", { scope: "row" }, name, stage === name ? null : element("small", {}, stage)),
-    element("td", {}, ...bars("channel")),
-    element("td", {}, element("div", { class: "cells" }, ...cells)),
-    element("td", {}, ...bars("token")));
+    element("td", {}, ...bars(of("channel")), ...bars(cut("residual"))),
+    element("td", {}, element("div", { class: "cells" }, ...cells(of("weight")))),
+    element("td", {}, ...bars(of("token"))),
+    candidate.state
+      ? element("td", {}, element("div", { class: "cells" }, ...cells(cut("state"))))
+      : null);
 }
 
 function chosen(site, candidate) {
@@ -82,6 +91,8 @@ function bitCell(site, candidate) {
     cell.style.setProperty("--depth", `${Math.round(14 + 76 * depth)}%`);
     cell.classList.toggle("deep", depth > 0.55);
   }
+  const percent = site[KIND] === "weight" ? candidate.density?.[site[NAME]] : undefined;
+  const kept = percent === undefined ? "" : `${percent} % of `;
   return element("span", { class: "cell", title: `${site[NAME]}: ${bits} bits` },
-    cell, element("span", { class: "label" }, shortName(site)));
+    cell, element("span", { class: "label" }, `${kept}${shortName(site)}`));
 }

@@ -93,6 +93,31 @@ def test_table_scatter_and_layers_are_drawn(tmp_path: Path) -> None:
     assert re.search(rf">mlp\.hidden</span>.{{0,200}}<b>{kept}</b> / 512", dom)
 
 
+def test_kinds_that_are_searched_when_asked_for_are_drawn(tmp_path: Path) -> None:
+    front = make_run(tmp_path / "run")
+    plain = dump_dom(build_report(tmp_path / "run"), tmp_path)
+    assert "Bits per membrane" not in plain and "not recovered" not in plain
+    where = {"block": "block.0", "stage": "encoder"}
+    front["parent"]["sites"] += [
+        {"kind": "residual", "name": "patch_embed.out", "size": 64, **where},
+        {"kind": "state", "name": "block.0.attn.q_lif", "size": 32, **where},
+        {"kind": "density", "name": "block.0.attn.q", "size": 100, **where},
+        {"kind": "recovery", "name": "network", "size": 1, **where},
+    ]
+    front["members"][0]["candidate"] |= {
+        "residual": {"patch_embed.out": 48},
+        "state": {"block.0.attn.q_lif": 6},
+        "density": {"block.0.attn.q": 20},
+        "recovery": {"network": 0},
+    }
+    (tmp_path / "run" / "front.json").write_text(json.dumps(front))
+    dom = dump_dom(build_report(tmp_path / "run"), tmp_path)
+    assert "Bits per membrane" in dom and "not recovered" in dom
+    assert re.search(r">patch_embed\.out</span>.{0,200}<b>48</b> / 64", dom)
+    assert re.search(r">6</b><span class=\"label\">attn\.q_lif<", dom)
+    assert ">20 % of attn.q<" in dom
+
+
 def test_marks_rows_keys_headers_and_switches_work(tmp_path: Path) -> None:
     make_run(tmp_path / "run")
     page = build_report(tmp_path / "run").read_text(encoding="utf-8")
