@@ -96,7 +96,7 @@ def test_table_scatter_and_layers_are_drawn(tmp_path: Path) -> None:
 def test_kinds_that_are_searched_when_asked_for_are_drawn(tmp_path: Path) -> None:
     front = make_run(tmp_path / "run")
     plain = dump_dom(build_report(tmp_path / "run"), tmp_path)
-    assert "Bits per membrane" not in plain and "not recovered" not in plain
+    assert ">Bits per membrane<" not in plain and ">not recovered<" not in plain
     where = {"block": "block.0", "stage": "encoder"}
     front["parent"]["sites"] += [
         {"kind": "residual", "name": "patch_embed.out", "size": 64, **where},
@@ -112,7 +112,7 @@ def test_kinds_that_are_searched_when_asked_for_are_drawn(tmp_path: Path) -> Non
     }
     (tmp_path / "run" / "front.json").write_text(json.dumps(front))
     dom = dump_dom(build_report(tmp_path / "run"), tmp_path)
-    assert "Bits per membrane" in dom and "not recovered" in dom
+    assert ">Bits per membrane<" in dom and ">not recovered<" in dom
     assert re.search(r">patch_embed\.out</span>.{0,200}<b>48</b> / 64", dom)
     assert re.search(r">6</b><span class=\"label\">attn\.q_lif<", dom)
     assert ">20 % of attn.q<" in dom
