@@ -12,9 +12,11 @@ _COLUMNS = ("choice", "bytes", "membranes", "MACs", "SynOps", "time", "accuracy"
 
 _INTRODUCTION = """# Surgery, measured
 
-What `{command}` wrote on {date}: {processor}, one thread, load {load_1_minute}. Trained
-networks of the zoo, no training, 512 calibration images, {images} search images; one standard error
-of an accuracy is about {error:.1f} points. [`surgery.md`](surgery.md) says what the names mean.
+    {command}
+
+wrote this on {date}: {processor}, one thread, load {load_1_minute}. Trained networks of the zoo, no
+training; accuracy on at most {images} search images, of which one standard error is about
+{error:.1f} points. [`surgery.md`](surgery.md) says what the names mean.
 
 ## Every axis by itself
 
@@ -55,7 +57,8 @@ def _axes(rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
         body = [
             (
                 row["choice"],
-                *(f"{row[name]:.2f}" for name in _RATIOS),
+                # Without neurons that keep a membrane there is nothing to compare.
+                *(f"{row[name]:.2f}" if row[name] else "-" for name in _RATIOS),
                 f"{row['accuracy']:.1%}",
             )
             for row in own

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from benchmarks.surgery_page import page
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -21,3 +23,8 @@ def test_table_of_networks_is_the_record() -> None:
         else:
             cells += ["-", "-"]
         assert f"| {' | '.join(map(str, cells))} |" in shown
+
+
+def test_the_page_of_surgery_is_the_record() -> None:
+    record = json.loads((ROOT / "benchmarks" / "results" / "surgery.json").read_text())
+    assert (ROOT / "docs" / "surgery-results.md").read_text() == page(record)
