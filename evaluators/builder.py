@@ -15,6 +15,7 @@ from ..svtmodels.network import RECOVERY_SITE, Network
 from ..svtmodels.surgery.activity import Activity
 from ..svtmodels.surgery.cache import SurgeryCache
 from ..svtmodels.surgery.compress import compress
+from ..svtmodels.surgery.fixed_point import FIXED, to_fixed_point
 from ..svtmodels.surgery.moments import Moments
 from ..svtmodels.surgery.prepared import PreparedSurgery
 from ..svtmodels.surgery.recovery import Reference, recover, reference_of
@@ -47,6 +48,7 @@ class CandidateBuilder:
         self._prepared = PreparedSurgery(network, options, moments, activity, cache)
         self._images = images[: options.recovery_images]
         self._method = options.recovery
+        self._fixed = options.arithmetic == FIXED
 
     def build(self, candidate: Candidate) -> Network:
         """Network of a candidate, in eval mode.
@@ -58,6 +60,9 @@ class CandidateBuilder:
         # What nothing was done to needs no recovery, and stays the same bit for bit.
         if self.images_for(candidate):
             recover(small, self._reference, self._images, self._method)
+        # Last of all: recovery moves scales, biases and thresholds off any grid.
+        if self._fixed:
+            to_fixed_point(small)
         return small
 
     def costs(self, candidate: Candidate) -> Costs:

@@ -31,6 +31,7 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
     "token_masks": ("image", "step"),
     "token_mode": ("revisit", "stop"),
     "recovery": ("spread-rates", "spread", "mean", "rates"),
+    "arithmetic": ("float32", "fixed"),
 }
 """Values of the options that are names; the first is the default."""
 
@@ -54,6 +55,8 @@ class SurgeryOptions:
             block before processed.
         recovery: what is set right after surgery, without training.
         recovery_images: calibration images that it is set right on; 0 leaves that out.
+        arithmetic: of quantised synapses and LIF neurons once all else is done; `fixed` for
+            boards that know integers alone.
     """
 
     channels: str = "surgeon"
@@ -68,6 +71,7 @@ class SurgeryOptions:
     token_mode: str = "revisit"
     recovery: str = "spread-rates"
     recovery_images: int = 32
+    arithmetic: str = "float32"
 
     def __post_init__(self) -> None:
         for name, allowed in ALLOWED.items():

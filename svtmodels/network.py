@@ -15,6 +15,7 @@ from ..spaces.candidate import Candidate
 from ..spaces.errors import BadInput
 from ..spaces.site import FULL_DENSITY, UNTOUCHED_BITS, Site, SiteKind
 from ..spaces.space import DEFAULT_LEVELS, Granularity, Space
+from ..spaces.surgery import DEFAULT
 from .declaration import Declaration, Source, Synapse
 from .parts.neuron import LIF
 from .parts.parametric_neuron import ParametricLIF
@@ -59,6 +60,7 @@ class Network(nn.Module, abc.ABC):
         kept_numbers: how many numbers of each pruned synapse's weight are not zero, or would
             not be if rounding had not made them so.
         candidate: what was done to the trained network.
+        arithmetic: of its neurons and quantised synapses; of `ALLOWED["arithmetic"]`.
         card: what its checkpoint says of its training and preprocessing.
     """
 
@@ -83,6 +85,7 @@ class Network(nn.Module, abc.ABC):
         self.kept_channels: dict[str, Tensor] = {}
         self.kept_numbers: dict[str, int] = {}
         self.candidate = Candidate()
+        self.arithmetic = DEFAULT.arithmetic
         self.card: dict[str, Any] = {}
 
     @functools.cached_property

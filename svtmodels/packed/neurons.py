@@ -13,10 +13,13 @@ from ..parts.integer_neuron import IntegerNeuron, Rounding
 from ..parts.neuron import LIF
 from ..parts.parametric_neuron import ParametricLIF
 from ..parts.state_neuron import StateLIF
+from ..surgery.fixed_point import FIXED
 
 _LIF = {"kind": "lif", "constants": ["tau", "v_threshold"], "v_reset": 0.0, "decay_input": True}
 _STATE = {"step": "v_threshold * 2^(2 - bits)", "rounding": "half-even", "range": "signed"}
 """How membranes of few bits are kept between two steps (`StateLIF`)."""
+_FIXED_STATE = {**_STATE, "step": "2^(membrane shift - fraction bits)"}
+"""The same in fixed point (`FixedLIF`)."""
 _INTEGER = {"kind": "integer", "constants": ["levels", "norm"]}
 
 
@@ -26,9 +29,11 @@ def describe_neurons(network: Network) -> dict[str, Any]:
     first = next(iter(layers.values()))
     # A learnt time constant is a constant once it is packed.
     rules = {**_INTEGER, "rounding": str(first.rounding)} if _is_integer(first) else _LIF
-    states = {name: n.bits for name, n in layers.items() if isinstance(n, StateLIF)}
+    chosen = network.candidate.to_dict().get(SiteKind.STATE, {})
+    states = {n: layers[n].bits for n in chosen if isinstance(layers[n], StateLIF)}
     described = {**rules, "layers": list(layers)}
-    return {**described, "state": {**_STATE, "bits": states}} if states else described
+    state = _FIXED_STATE if network.arithmetic == FIXED else _STATE
+    return {**described, "state": {**state, "bits": states}} if states else described
 
 
 def neuron_constants(network: Network) -> list[list[float]]:

@@ -30,6 +30,8 @@ from ..parts.synapse import (
     window_of,
 )
 from ..parts.token_rule import TokenRule
+from ..surgery.fixed_point import FIXED
+from .arithmetic import restore_arithmetic
 from .layout import float_bytes
 from .neurons import restore_neurons
 from .weights import unpack_weight, weight_name
@@ -63,6 +65,8 @@ def load_packed(folder: Path | str) -> Network:
         for path in (scale.path for scale in network.declaration.scales):
             _fill_scale(network, path, manifest["tensors"], arrays)
         _set_neurons(network, manifest, arrays)
+        if "arithmetic" in manifest:
+            restore_arithmetic(network, manifest["arithmetic"])
     except _MISFITS as error:
         raise CorruptFile(f"{folder}: manifest and tensors do not fit ({error!r}).") from error
     return network.eval()
@@ -152,6 +156,8 @@ def _describe(network: Network, manifest: dict[str, Any]) -> None:
     network.kept_channels = {
         name: torch.tensor(kept) for name, kept in manifest["kept_channels"].items()
     }
+    if "arithmetic" in manifest:
+        network.arithmetic = FIXED  # Which the neurons' description depends on.
     network.card = manifest["record"]
 
 

@@ -28,6 +28,8 @@ from ..parts.synapse import (
     QuantisedSynapse,
     parameters_of,
 )
+from ..surgery.fixed_point import FIXED
+from .arithmetic import describe_arithmetic
 from .golden import golden_vectors
 from .layout import ALIGNMENT, padded
 from .neurons import describe_neurons, neuron_constants
@@ -105,6 +107,7 @@ def container_bytes(folder: Path | str) -> int:
 
 
 def _description(network: Network) -> dict[str, Any]:
+    fixed = network.arithmetic == FIXED
     return {
         "architecture": network.architecture,
         "arguments": network.arguments,
@@ -120,6 +123,8 @@ def _description(network: Network) -> dict[str, Any]:
         "neurons": describe_neurons(network),
         "batch_norm": "folded into scale and bias",
         "alignment": ALIGNMENT,
+        # Float32 goes without saying: folders from before there was a choice say nothing.
+        **({"arithmetic": describe_arithmetic(network)} if fixed else {}),
     }
 
 

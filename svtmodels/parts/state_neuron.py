@@ -41,9 +41,14 @@ class StateLIF(LIF):
             spikes = run_states(x_seq, float(self.tau), theta, self.step, 2 ** (self.bits - 1))
             if spikes is not None:
                 return spikes
+        return self.fired(x_seq)
+
+    def fired(self, x_seq: Tensor) -> Tensor:
+        """Spikes [T, ...] for input currents [T, ...], in plain torch."""
+        theta = float(self.v_threshold)
         v, fired = torch.zeros_like(x_seq[0]), []
         for current in x_seq:
-            h = v + (current - v) / float(self.tau)
+            h = self.charged(v, current)
             spikes = self.surrogate_function(h - theta)
             v = self.stored(h * (1 - spikes.detach()))
             fired.append(spikes)
@@ -53,10 +58,14 @@ class StateLIF(LIF):
         """Membrane potential before reset, [T, ...], for input currents [T, ...]."""
         v, potentials = torch.zeros_like(currents[0]), []
         for current in currents:
-            h = v + (current - v) / float(self.tau)
+            h = self.charged(v, current)
             potentials.append(h)
             v = self.stored(h * (h < float(self.v_threshold)))
         return torch.stack(potentials)
+
+    def charged(self, membrane: Tensor, current: Tensor) -> Tensor:
+        """A membrane potential [...] behind the current of one step."""
+        return membrane + (current - membrane) / float(self.tau)
 
     def stored(self, membrane: Tensor) -> Tensor:
         """A membrane potential [...] as it is kept until the next step."""

@@ -211,13 +211,16 @@ class QuantisedSynapse(nn.Module):
         """[..., C_in] -> [..., C_out]."""
         if self.grid != 1:
             x = round_through(x * self.grid).clamp(-self.max_input, self.max_input)
-        acc = self._accumulate(x)
-        return acc.mul_(self.scale).add_(self.bias)
+        return self._affine(self._accumulate(x), x.dtype)
+
+    def _affine(self, acc: Tensor, dtype: torch.dtype) -> Tensor:
+        return acc.to(dtype).mul_(self.scale).add_(self.bias)
 
     def _accumulate(self, x: Tensor) -> Tensor:
+        """Exact sums; float64 where float32 might round them."""
         if self.exact_in_float32 or x.dtype == torch.float64:
             return self._product(x, self.weight)
-        return self._product(x.double(), self.codes.double()).to(x.dtype)
+        return self._product(x.double(), self.codes.double())
 
     def _product(self, x: Tensor, weight: Tensor) -> Tensor:
         if self.padding is None:
