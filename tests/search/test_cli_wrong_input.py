@@ -50,7 +50,7 @@ def refused(cli: Cli, config: Path, *says: str, options: Sequence[str] = ()) -> 
         ({"objectives": ["bytes"]}, ["accuracy must be among them"]),
         ({"objectives": ["accuracy", "size"]}, ["objective", "bytes"]),
         ({"constraints": {"max_drop": 1.5}}, ["constraints.max_drop"]),
-        ({"space": {"levels": {"weight": [1]}}}, ["space.levels.weight", "2..8"]),
+        ({"space": {"levels": {"weight": [0]}}}, ["space.levels.weight", "1..8"]),
         ({"space": {"levels": {"channel": [0.0]}}}, ["space.levels.channel"]),
         ({"space": {"granularity": "layers"}}, ["Did you mean 'layer'"]),
         ({"cluster": {"backend": "slurm"}}, ["cluster.backend", "in-process"]),
