@@ -21,7 +21,7 @@ import torch
 from spikefront.svtmodels.zoo import zoo_names
 
 from .pairing import seconds
-from .record import write_record
+from .record import RESULTS, write_record
 from .surgery_axes import benches, measure_axes, show_axes
 from .surgery_build import measure_builds
 from .surgery_criteria import measure_criteria, show_criteria
@@ -51,10 +51,20 @@ def write_pages(record: Path, folder: Path) -> list[Path]:
     return [results, *plot_criteria(criteria, folder)]
 
 
+def _others(networks: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of the last record on other networks of the zoo."""
+    path = RESULTS / "surgery.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
+    return [row for row in rows if row["part"] != "build" and row["network"] not in networks]
+
+
 def main() -> None:
     """Measure all networks whose data are there; print tables, write record and plots."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=1000, help="search images to judge on")
+    parser.add_argument(
+        "--add", action="store_true", help="keep what the last record says of other networks"
+    )
     parser.add_argument("--networks", nargs="+", default=list(zoo_names()), help="of the zoo")
     options = parser.parse_args()
     if options.images < 1:
@@ -72,7 +82,8 @@ def main() -> None:
             print(f"\n{show_criteria(own)}\n", flush=True)
 
     spent = seconds(run)
-    rows = [*axes, *measure_builds(), *criteria]
+    kept = _others(options.networks) if options.add else []
+    rows = [*kept, *axes, *measure_builds(), *criteria]
     path = write_record("surgery", rows, summarise(rows, spent), arguments=" ".join(sys.argv[1:]))
     written = [path, *write_pages(path, _DOCS)]
     print(f"Written to {', '.join(os.path.relpath(each) for each in written)}.")
