@@ -14,7 +14,8 @@ _INTRODUCTION = """# Surgery, measured
 
     {command}
 
-wrote this on {date}: {processor}, one thread, load {load_1_minute}. Trained networks of the zoo, no
+wrote this on {date}: {processor}, one thread, load {load_1_minute} (`--add` keeps what was measured
+of other networks before, then with other work on the machine). Trained networks of the zoo, no
 training; accuracy on at most {images} search images, of which one standard error is about
 {error:.1f} points. [`surgery.md`](surgery.md) says what the names mean.
 
