@@ -37,7 +37,7 @@ class SurgeryCache:
         """Value of a key, made if nobody has it.
 
         Args:
-            key: of strings, bytes, numbers, None and tuples of them.
+            key: of strings, bytes, numbers, None and tuples of them; the first says what it is.
             kind: of the value, a dataclass of tensors.
             make: makes it.
         """
@@ -60,7 +60,7 @@ class SurgeryCache:
         make: Callable[[], _T],
     ) -> _T:
         name = hashlib.sha256(repr((self._owner, key)).encode()).hexdigest()[:32]
-        found = store.tensors(name, lambda: _tensors(make()))
+        found = store.tensors(key[0], name, lambda: _tensors(make()))
         fields = dataclasses.fields(kind)  # pyright: ignore[reportArgumentType]
         return kind(**{field.name: found.get(field.name) for field in fields})
 

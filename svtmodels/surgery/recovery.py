@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from ..network import Network
 from ..parts.neuron import LIF
 from ..parts.parametric_neuron import ParametricLIF
 from ..parts.synapse import ChannelNorm, QuantisedSynapse
+from .watching import Watcher, watched
 
 _LARGEST_RATIO = 4.0
 """A channel's spread is changed by at most this factor: what hardly varies has no spread."""
@@ -66,20 +66,15 @@ def reference_of(network: Network, images: Tensor) -> Reference:
     def note(synapse: Synapse, outputs: Tensor) -> None:
         spreads[synapse.name] = Spread.of(outputs)
 
-    def fired(layer: NeuronLayer) -> Callable[[nn.Module, Any, Tensor], None]:
-        def see(_module: nn.Module, _inputs: Any, spikes: Tensor) -> None:
+    def fired(layer: NeuronLayer) -> Watcher:
+        def see(_: Tensor, spikes: Tensor) -> None:
             rates[layer.name] = spikes.flatten(0, -2).mean(0)
 
-        return see
+        return layer.name, see
 
-    layers = network.declaration.neurons
-    handles = [network.get_submodule(n.name).register_forward_hook(fired(n)) for n in layers]
-    try:
-        with _watched(network, note):
-            network(images)
-    finally:
-        for handle in handles:
-            handle.remove()
+    neurons = [fired(layer) for layer in network.declaration.neurons]
+    with watched(network, neurons), _corrected(network, note):
+        network(images)
     return Reference(spreads, rates)
 
 
@@ -101,7 +96,7 @@ def recover(network: Network, reference: Reference, images: Tensor, method: str)
     with ExitStack() as watching:
         if method != "rates":
             correct = _Correction(network, reference.spreads, keep_spread=method == "mean")
-            watching.enter_context(_watched(network, correct))
+            watching.enter_context(_corrected(network, correct))
         if method.endswith("rates"):
             watching.enter_context(_matched(network, reference.rates))
         network(images)
@@ -193,7 +188,7 @@ def _absorb(network: Network, synapse: Synapse, ratio: Tensor, shift: Tensor) ->
 
 
 @contextmanager
-def _watched(network: Network, see: Callable[[Synapse, Tensor], Tensor | None]) -> Iterator[None]:
+def _corrected(network: Network, see: Callable[[Synapse, Tensor], Tensor | None]) -> Iterator[None]:
     """Calls `see` with the output behind every synapse; what it returns takes its place."""
 
     def hook(synapse: Synapse) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]:

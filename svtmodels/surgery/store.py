@@ -11,7 +11,7 @@ import logging
 import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,30 +41,38 @@ class SurgeryStore:
     folder: Path
     limit: int
 
-    def tensors(self, key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    def tensors(
+        self, kind: str, key: str, make: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
         """Tensors of a key, made by the first process that asks while others wait for it.
 
         Args:
+            kind: of tensors. Making one kind may ask for another, never for one that is being
+                made for its sake: each has locks of its own, so that nobody waits in a circle.
             key: content key, hex, of everything that decides over them.
             make: makes them.
         """
         if not self.limit:
             return make()
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if (found := self._open(key)) is not None:
-                return found
-            with self._lock(key):
+        name = f"{kind}-{key}"
+        with ExitStack() as held:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                if (found := self._open(name)) is not None:
+                    return found
+                held.enter_context(self._lock(f"{kind}-{key[:2]}"))
                 # Another process may have made it while this one waited.
-                found = self._open(key)
-                if found is None:
-                    made = make()
-                    self._keep(key, made)
-                    return made
-                return found
-        except OSError as error:
-            _logger.warning("prepared surgery is not kept in %s: %s.", self.folder, error)
-            return make()
+                if (found := self._open(name)) is not None:
+                    return found
+            except OSError as error:
+                self._warn(error)
+                return make()
+            made = make()
+            try:
+                self._keep(name, made)
+            except OSError as error:
+                self._warn(error)
+            return made
 
     def files(self) -> list[tuple[Path, os.stat_result]]:
         """All files, the one that was used longest ago first."""
@@ -90,11 +98,14 @@ class SurgeryStore:
             size -= status.st_size
         return size
 
-    def _path(self, key: str) -> Path:
-        return self.folder / f"{key}{_SUFFIX}"
+    def _warn(self, error: OSError) -> None:
+        _logger.warning("prepared surgery is not kept in %s: %s.", self.folder, error)
 
-    def _open(self, key: str) -> dict[str, Tensor] | None:
-        path = self._path(key)
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}{_SUFFIX}"
+
+    def _open(self, name: str) -> dict[str, Tensor] | None:
+        path = self._path(name)
         try:
             with safe_open(path, "pt") as file:
                 found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -110,22 +121,23 @@ class SurgeryStore:
         path.unlink(missing_ok=True)
         return None
 
-    def _keep(self, key: str, tensors: Mapping[str, Tensor]) -> None:
+    def _keep(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         metadata = {_CHECKSUM: _checksum(tensors)}
         data = save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)
         if self.shrink(max(self.limit - len(data), 0)) + len(data) > self.limit:
             return
-        temporary = self.folder / f".{key}.{os.getpid()}.tmp"
+        # Written under the lock: what a killed process left is overwritten.
+        temporary = self.folder / f".{name}.tmp"
         try:
             temporary.write_bytes(data)
-            temporary.replace(self._path(key))
+            temporary.replace(self._path(name))
         finally:
             temporary.unlink(missing_ok=True)
 
     @contextmanager
-    def _lock(self, key: str) -> Iterator[None]:
-        # One of 256 files for all keys: locks need no cleaning up.
-        with (self.folder / f".{key[:2]}.lock").open("wb") as file:
+    def _lock(self, name: str) -> Iterator[None]:
+        # 256 files for all keys of a kind: locks need no cleaning up.
+        with (self.folder / f".{name}.lock").open("wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

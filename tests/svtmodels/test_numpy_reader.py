@@ -13,6 +13,7 @@ from small_spikformers import ARCHITECTURES, inputs_for, small
 
 from spikefront.spaces import Candidate, SurgeryOptions
 from spikefront.svtmodels import Network, compress, save_packed
+from spikefront.svtmodels.surgery.fixed_point import to_fixed_point
 from spikefront.svtmodels.surgery.moments import collect_moments
 from spikefront.svtmodels.surgery.prepared import PreparedSurgery
 
@@ -71,6 +72,16 @@ def test_what_it_cannot_run_is_refused(tmp_path: Path) -> None:
     manifest["kept_tokens"] = {}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     assert "truncated or altered" in _read(folder).stderr
+
+
+def test_fixed_point_is_refused(tmp_path: Path) -> None:
+    network = small()
+    eight = dict.fromkeys((s.name for s in network.declaration.synapses), 8)
+    fixed = compress(network, Candidate.from_dict({"weight": eight}, network.sites))
+    to_fixed_point(fixed)
+    done = _read(save_packed(fixed, tmp_path / "packed"))
+    assert done.returncode == 1
+    assert "fixed" in done.stderr
 
 
 def test_another_network_is_refused(tmp_path: Path) -> None:

@@ -121,7 +121,8 @@ class TestOneBit:
         kept[1] = False
         codes, scale = quantise(weight * kept, 1, kept=kept)
         assert torch.equal(codes != 0, kept)
-        expected = [float(w[m].abs().mean()) if m.any() else 0.0 for w, m in zip(weight, kept)]  # noqa: B905
+        rows = zip(weight, kept, strict=True)
+        expected = [float(w[m].abs().mean()) if m.any() else 0.0 for w, m in rows]
         np.testing.assert_allclose(scale.numpy(), expected)
 
     def test_compensation_lowers_the_error_on_correlated_inputs(self):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -31,22 +32,22 @@ def _same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
 
 def test_what_was_made_is_found_again(tmp_path: Path) -> None:
     store = SurgeryStore(tmp_path / "deep" / "store", 10**6)
-    assert _same(store.tensors(KEY, _tensors), _tensors())
-    assert _same(store.tensors(KEY, _never), _tensors())
-    assert _same(SurgeryStore(store.folder, 1).tensors(KEY, _never), _tensors())
+    assert _same(store.tensors("cut", KEY, _tensors), _tensors())
+    assert _same(store.tensors("cut", KEY, _never), _tensors())
+    assert _same(SurgeryStore(store.folder, 1).tensors("cut", KEY, _never), _tensors())
 
 
 def test_keys_do_not_see_each_other(tmp_path: Path) -> None:
     store = SurgeryStore(tmp_path, 10**6)
-    store.tensors(KEY, _tensors)
-    assert _same(store.tensors(OTHER, lambda: _tensors(2)), _tensors(2))
-    assert _same(store.tensors(KEY, _never), _tensors())
+    store.tensors("cut", KEY, _tensors)
+    assert _same(store.tensors("cut", OTHER, lambda: _tensors(2)), _tensors(2))
+    assert _same(store.tensors("cut", KEY, _never), _tensors())
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "header", "empty"])
 def test_a_damaged_file_is_made_anew(tmp_path: Path, damage: str) -> None:
     store = SurgeryStore(tmp_path, 10**6)
-    store.tensors(KEY, _tensors)
+    store.tensors("cut", KEY, _tensors)
     (path,) = tmp_path.glob("*.surgery")
     data = bytearray(path.read_bytes())
     if damage == "flip":
@@ -54,39 +55,57 @@ def test_a_damaged_file_is_made_anew(tmp_path: Path, damage: str) -> None:
     elif damage == "header":
         data[0] ^= 0xFF
     path.write_bytes({"cut": data[:-1], "empty": b""}.get(damage, data))
-    assert _same(store.tensors(KEY, _tensors), _tensors())
-    assert _same(store.tensors(KEY, _never), _tensors())
+    assert _same(store.tensors("cut", KEY, _tensors), _tensors())
+    assert _same(store.tensors("cut", KEY, _never), _tensors())
 
 
 def test_the_limit_holds_and_the_longest_unused_goes(tmp_path: Path) -> None:
     store = SurgeryStore(tmp_path, 10**6)
     keys = [f"{number:032x}" for number in range(6)]
     for age, key in enumerate(keys):
-        store.tensors(key, _tensors)
-        os.utime(tmp_path / f"{key}.surgery", (1000 + age, 1000 + age))
-    size = (tmp_path / f"{keys[0]}.surgery").stat().st_size
-    store.tensors(keys[0], _never)  # Used just now.
+        store.tensors("cut", key, _tensors)
+        os.utime(tmp_path / f"cut-{key}.surgery", (1000 + age, 1000 + age))
+    size = (tmp_path / f"cut-{keys[0]}.surgery").stat().st_size
+    store.tensors("cut", keys[0], _never)  # Used just now.
     small = SurgeryStore(tmp_path, 3 * size)
-    small.tensors(KEY, _tensors)
-    left = {path.stem for path, _ in small.files()}
+    small.tensors("cut", KEY, _tensors)
+    left = {path.stem.removeprefix("cut-") for path, _ in small.files()}
     assert left == {KEY, keys[0], keys[5]}
     assert sum(status.st_size for _, status in small.files()) <= 3 * size
 
 
 def test_what_is_larger_than_the_limit_is_not_kept(tmp_path: Path) -> None:
     store = SurgeryStore(tmp_path, 10)
-    assert _same(store.tensors(KEY, _tensors), _tensors())
+    assert _same(store.tensors("cut", KEY, _tensors), _tensors())
     assert not store.files()
     off = SurgeryStore(tmp_path / "off", 0)
-    assert _same(off.tensors(KEY, _tensors), _tensors())
+    assert _same(off.tensors("cut", KEY, _tensors), _tensors())
     assert not off.folder.exists()
 
 
 def test_a_store_that_cannot_be_written_costs_no_run(tmp_path: Path, caplog) -> None:
     (tmp_path / "file").write_text("in the way")
     store = SurgeryStore(tmp_path / "file" / "store", 10**6)
-    assert _same(store.tensors(KEY, _tensors), _tensors())
+    assert _same(store.tensors("cut", KEY, _tensors), _tensors())
     assert "is not kept" in caplog.text
+
+
+def test_making_one_kind_may_ask_for_another(tmp_path: Path) -> None:
+    """Rounding asks for the cut: that must not wait for the lock that rounding holds."""
+    store = SurgeryStore(tmp_path, 10**6)
+    found: list[dict[str, Tensor]] = []
+
+    def rounded() -> dict[str, Tensor]:
+        return store.tensors("cut", KEY, _tensors)
+
+    asking = threading.Thread(
+        target=lambda: found.append(store.tensors("rounded", KEY, rounded)), daemon=True
+    )
+    asking.start()
+    asking.join(timeout=60)
+    assert not asking.is_alive()
+    assert _same(found[0], _tensors())
+    assert len(store.files()) == 2
 
 
 def _make_and_count(folder: Path, counter: Path) -> None:
@@ -95,7 +114,7 @@ def _make_and_count(folder: Path, counter: Path) -> None:
             file.write("made\n")
         return _tensors()
 
-    assert _same(SurgeryStore(folder, 10**6).tensors(KEY, make), _tensors())
+    assert _same(SurgeryStore(folder, 10**6).tensors("cut", KEY, make), _tensors())
 
 
 def test_one_process_makes_what_all_ask_for(tmp_path: Path) -> None:
