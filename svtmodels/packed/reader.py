@@ -73,9 +73,7 @@ def load_packed(folder: Path | str) -> Network:
 
 
 def _token_rule(manifest: dict[str, Any]) -> TokenRule:
-    """How tokens are chosen; folders from before there was a choice have the default."""
-    if "token_rule" not in manifest:
-        return TokenRule()
+    """How tokens are chosen."""
     try:
         return TokenRule.from_dict(manifest["token_rule"])
     except BadInput as error:

@@ -36,7 +36,7 @@ from .neurons import describe_neurons, neuron_constants
 from .weights import Tensors, pack_weight
 
 FORMAT = "spikefront-packed"
-SCHEMA = 1
+SCHEMA = 2
 MODEL_FILE = "model.safetensors"
 MANIFEST_FILE = "manifest.json"
 GOLDEN_FILE = "golden.safetensors"

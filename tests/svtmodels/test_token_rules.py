@@ -23,7 +23,7 @@ from small_token_networks import (
 )
 from torch import Tensor
 
-from spikefront.spaces import BadInput
+from spikefront.spaces import BadInput, CorruptFile
 from spikefront.svtmodels import compress, load_packed, save_packed
 from spikefront.svtmodels.parts.token_rule import TokenRule
 from spikefront.svtmodels.parts.token_scores import (
@@ -225,15 +225,16 @@ def test_a_damaged_rule_is_refused(damage, tmp_path):
         load_packed(folder)
 
 
-def test_a_folder_from_before_there_were_rules_has_the_default_one(tmp_path):
+def test_a_folder_without_a_rule_is_refused(tmp_path):
+    """None can be assumed: another choice of tokens is another network."""
     network = token_network("spikformer")
     compressed = compress(network, choose(network, token={"block.0": 5}))
     folder = save_packed(compressed, tmp_path / "packed")
     manifest = manifest_of(folder)
     del manifest["token_rule"]
     _write(folder, manifest)
-    x = inputs_for(network)
-    assert torch.equal(logits(load_packed(folder), x), logits(compressed, x))
+    with pytest.raises(CorruptFile, match="token_rule"):
+        load_packed(folder)
 
 
 def _write(folder: Path, manifest: dict[str, Any]) -> None:
