@@ -15,11 +15,11 @@ from typing_extensions import override
 
 from ..spaces.errors import BadInput
 from .arguments import check_counts, complete
+from .build import OFFICIAL, Build
 from .declaration import Declaration, NeuronLayer, Place, Source, Stream, Synapse
 from .metaformer_layers import DownSampling, Encoder, NeuronKind, declare_downsampling
 from .network import Network
 from .parts.synapse import Pointwise
-from .parts.token_rule import TokenRule
 
 _COUNTS = ("img_size_h", "img_size_w", "in_channels", "num_classes", "num_heads", "mlp_ratios")
 _COARSEST = 3
@@ -84,22 +84,16 @@ class MetaFormer(Network):
         self,
         architecture: str,
         arguments: Mapping[str, Any],
-        *,
-        widths: Mapping[str, int] | None = None,
-        kept_tokens: Mapping[str, int] | None = None,
-        token_rule: TokenRule | None = None,
-        idle: bool = True,
+        build: Build = OFFICIAL,
     ) -> None:
-        # `idle` has no effect: no parameter of these networks is.
+        # `build.idle` has no effect: no parameter of these networks is.
         settings = self.complete(arguments)
         steps = settings.get("T", 1)
         super().__init__(
             architecture,
             arguments,
             steps,
-            widths=widths,
-            kept_tokens=kept_tokens,
-            token_rule=token_rule,
+            build,
         )
         self.settings = settings
         first, *others = settings["embed_dim"]

@@ -16,11 +16,12 @@ from ..spaces.errors import BadInput
 from ..spaces.site import FULL_DENSITY, UNTOUCHED_BITS, Site, SiteKind
 from ..spaces.space import DEFAULT_LEVELS, Granularity, Space
 from ..spaces.surgery import DEFAULT
+from .build import OFFICIAL, Build
 from .declaration import Declaration, Source, Synapse
 from .parts.neuron import LIF
 from .parts.parametric_neuron import ParametricLIF
 from .parts.synapse import CompositeSynapse, window_of
-from .parts.token_rule import SMALL_WINDOW, TokenRule
+from .parts.token_rule import SMALL_WINDOW
 from .parts.tokens import Survivors, TokenSelector
 
 TIME_SITE = "steps"
@@ -69,19 +70,16 @@ class Network(nn.Module, abc.ABC):
         architecture: str,
         arguments: Mapping[str, Any],
         time_steps: int,
-        *,
-        widths: Mapping[str, int] | None = None,
-        kept_tokens: Mapping[str, int] | None = None,
-        token_rule: TokenRule | None = None,
+        build: Build = OFFICIAL,
     ) -> None:
         super().__init__()
         self.architecture = architecture
         self.arguments = dict(arguments)
         self.time_steps = time_steps
         self.trained_steps = time_steps
-        self.widths = dict(widths or {})
-        self.kept_tokens = dict(kept_tokens or {})
-        self.token_rule = token_rule or TokenRule()
+        self.widths = dict(build.widths)
+        self.kept_tokens = dict(build.kept_tokens)
+        self.token_rule = build.token_rule
         self.kept_channels: dict[str, Tensor] = {}
         self.kept_numbers: dict[str, int] = {}
         self.candidate = Candidate()

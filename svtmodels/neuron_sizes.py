@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from .build import Build
 from .network import Network
 from .official import build_official
 
@@ -54,7 +55,7 @@ class _Ruler(nn.Module):
 @torch.no_grad()
 def _measured(network: Network) -> dict[str, NeuronSize]:
     with torch.device("meta"):
-        twin = build_official(network.architecture, network.arguments, idle=False).eval()
+        twin = build_official(network.architecture, network.arguments, Build(idle=False)).eval()
         image = torch.empty(1, *network.input_shape)
     rulers = {layer.name: _Ruler() for layer in network.declaration.neurons}
     for name, ruler in rulers.items():

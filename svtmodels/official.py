@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from ..spaces.errors import unknown_name
+from .build import OFFICIAL, Build
 from .network import Network
-from .parts.token_rule import TokenRule
 from .qkformer import QKFormer
 from .qkformer_plan import VARIANTS as QKFORMER_VARIANTS
 from .sdt_v1 import ARCHITECTURE as SDT_V1
@@ -25,16 +25,7 @@ from .spikformer_layers import VARIANTS as SPIKFORMER_VARIANTS
 class Constructor(Protocol):
     """How every network is built; the arguments are those of `build_official`."""
 
-    def __call__(
-        self,
-        architecture: str,
-        arguments: Mapping[str, Any],
-        *,
-        widths: Mapping[str, int] | None,
-        kept_tokens: Mapping[str, int] | None,
-        token_rule: TokenRule | None,
-        idle: bool,
-    ) -> Network:
+    def __call__(self, architecture: str, arguments: Mapping[str, Any], build: Build) -> Network:
         """Untrained network."""
         ...
 
@@ -51,23 +42,14 @@ ARCHITECTURES: Mapping[str, Constructor] = {
 
 
 def build_official(
-    architecture: str,
-    constructor_args: Mapping[str, Any],
-    *,
-    widths: Mapping[str, int] | None = None,
-    kept_tokens: Mapping[str, int] | None = None,
-    token_rule: TokenRule | None = None,
-    idle: bool = True,
+    architecture: str, constructor_args: Mapping[str, Any], build: Build = OFFICIAL
 ) -> Network:
     """Untrained network whose `load_state_dict(official, strict=True)` works.
 
     Args:
         architecture: a key of `ARCHITECTURES`.
         constructor_args: of the official class, as they stand.
-        widths: channels of groups that are built smaller.
-        kept_tokens: tokens of blocks that process fewer.
-        token_rule: how these blocks choose them; None: `TokenRule`'s defaults.
-        idle: whether parameters that never act are built; compressed networks go without.
+        build: how much of it; compressed networks have fewer channels and tokens.
 
     Raises:
         BadInput: unknown architecture or argument, or arguments that do not fit together.
@@ -75,11 +57,4 @@ def build_official(
     construct = ARCHITECTURES.get(architecture)
     if construct is None:
         raise unknown_name("architecture", architecture, ARCHITECTURES)
-    return construct(
-        architecture,
-        constructor_args,
-        widths=widths,
-        kept_tokens=kept_tokens,
-        token_rule=token_rule,
-        idle=idle,
-    )
+    return construct(architecture, constructor_args, build)

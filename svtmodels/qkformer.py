@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from ..spaces.errors import BadInput
 from .arguments import check_choice, check_counts, check_ratio, check_size, complete
+from .build import OFFICIAL, Build
 from .declaration import Declaration, Place, Source, Synapse, TokenSite
 from .network import Network
 from .parts.block import SpikeSumBlock
@@ -22,7 +23,6 @@ from .parts.mlp import Mlp, declare_mlp
 from .parts.self_attention import SelfAttention, declare_self_attention
 from .parts.synapse import Pointwise
 from .parts.token_attention import TokenAttention, declare_token_attention
-from .parts.token_rule import TokenRule
 from .qkformer_layers import PatchEmbedding, declare_embedding, embedding_widths
 from .qkformer_plan import VARIANTS, Stage, Variant, stages_of
 
@@ -66,11 +66,7 @@ class QKFormer(Network):
         self,
         architecture: str,
         arguments: Mapping[str, Any],
-        *,
-        widths: Mapping[str, int] | None = None,
-        kept_tokens: Mapping[str, int] | None = None,
-        token_rule: TokenRule | None = None,
-        idle: bool = True,
+        build: Build = OFFICIAL,
     ) -> None:
         variant = VARIANTS[architecture]
         settings = _settings(variant, arguments)
@@ -79,9 +75,7 @@ class QKFormer(Network):
             architecture,
             arguments,
             steps,
-            widths=widths,
-            kept_tokens=kept_tokens,
-            token_rule=token_rule,
+            build,
         )
         self.variant = variant
         self.settings = settings

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from ..spaces.errors import BadInput
 from .arguments import check_choice, check_counts, check_ratio, check_size, complete
+from .build import OFFICIAL, Build
 from .declaration import Declaration, NeuronLayer, Place, Source, Synapse, TokenSite
 from .network import Network
 from .parts.neuron import LIF
@@ -25,7 +26,6 @@ from .parts.spike_driven_attention import (
 )
 from .parts.stem import STREAM, declare_stem, stem_stream, stem_widths
 from .parts.synapse import Pointwise
-from .parts.token_rule import TokenRule
 from .sdt_v1_layers import (
     MembraneBlock,
     MembraneMlp,
@@ -82,11 +82,7 @@ class SpikeDrivenTransformer(Network):
         self,
         architecture: str,
         arguments: Mapping[str, Any],
-        *,
-        widths: Mapping[str, int] | None = None,
-        kept_tokens: Mapping[str, int] | None = None,
-        token_rule: TokenRule | None = None,
-        idle: bool = True,
+        build: Build = OFFICIAL,
     ) -> None:
         settings = _settings(arguments)
         steps = settings["T"]
@@ -94,9 +90,7 @@ class SpikeDrivenTransformer(Network):
             architecture,
             arguments,
             steps,
-            widths=widths,
-            kept_tokens=kept_tokens,
-            token_rule=token_rule,
+            build,
         )
         self.settings = settings
         self.dim: int = settings["embed_dims"]
@@ -112,10 +106,10 @@ class SpikeDrivenTransformer(Network):
             settings["in_channels"],
             stem_widths(self.dim, self.widths),
             neuron,
-            idle=idle,
+            idle=build.idle,
         )
         self.block = nn.ModuleList(
-            self._block(f"block.{i}", neuron, idle=idle) for i in range(settings["depths"])
+            self._block(f"block.{i}", neuron, idle=build.idle) for i in range(settings["depths"])
         )
         self.head_lif = neuron()
         self.head = Pointwise(self.kept_dim, settings["num_classes"], bias=True)

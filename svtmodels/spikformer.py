@@ -14,13 +14,13 @@ from typing_extensions import override
 
 from ..spaces.errors import BadInput
 from .arguments import check_counts, check_ratio, check_size, complete
+from .build import OFFICIAL, Build
 from .declaration import Declaration, NeuronLayer, Place, Source, Synapse, TokenSite
 from .network import Network
 from .parts.mlp import Mlp, declare_mlp
 from .parts.self_attention import SelfAttention, declare_self_attention
 from .parts.stem import STEM, STREAM, declare_stem, stem_stream, stem_widths
 from .parts.synapse import Pointwise
-from .parts.token_rule import TokenRule
 from .spikformer_layers import VARIANTS, Block, SpikeStem, Variant
 
 _NAME = "Spikformer"
@@ -57,11 +57,7 @@ class Spikformer(Network):
         self,
         architecture: str,
         arguments: Mapping[str, Any],
-        *,
-        widths: Mapping[str, int] | None = None,
-        kept_tokens: Mapping[str, int] | None = None,
-        token_rule: TokenRule | None = None,
-        idle: bool = True,
+        build: Build = OFFICIAL,
     ) -> None:
         variant = VARIANTS[architecture]
         settings = _settings(variant, arguments)
@@ -70,9 +66,7 @@ class Spikformer(Network):
             architecture,
             arguments,
             steps,
-            widths=widths,
-            kept_tokens=kept_tokens,
-            token_rule=token_rule,
+            build,
         )
         self.variant = variant
         self.settings = settings
@@ -84,11 +78,11 @@ class Spikformer(Network):
             settings["in_channels"],
             stem_widths(self.dim, self.widths),
         )
-        if idle and variant.idle:  # In the official state dict, never used.
+        if build.idle and variant.idle:  # In the official state dict, never used.
             self.pos_embed = nn.Parameter(torch.zeros(1, self.tokens, self.dim))
             self.norm = nn.LayerNorm(self.dim)
         self.block = nn.ModuleList(
-            self._block(f"block.{i}", idle=idle) for i in range(settings["depths"])
+            self._block(f"block.{i}", idle=build.idle) for i in range(settings["depths"])
         )
         self.head = Pointwise(self.kept_dim, settings["num_classes"], bias=True)
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ...spaces.candidate import Candidate
 from ...spaces.errors import BadInput, CorruptFile
 from ...spaces.site import INTEGER_BITS, WIDTH_KINDS, SiteKind
+from ..build import Build
 from ..declaration import Synapse
 from ..network import Network
 from ..official import build_official
@@ -51,14 +52,10 @@ def load_packed(folder: Path | str) -> Network:
     manifest, arrays = read_packed(folder)
     try:
         with torch.device("meta"):
-            network = build_official(
-                manifest["architecture"],
-                manifest["arguments"],
-                widths=manifest["widths"],
-                kept_tokens=manifest["kept_tokens"],
-                token_rule=_token_rule(manifest),
-                idle=False,
+            build = Build(
+                manifest["widths"], manifest["kept_tokens"], _token_rule(manifest), idle=False
             )
+            network = build_official(manifest["architecture"], manifest["arguments"], build)
         _describe(network, manifest)
         for synapse in network.declaration.synapses:
             _fill(network, synapse, manifest["tensors"], arrays)

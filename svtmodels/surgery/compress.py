@@ -17,6 +17,7 @@ from ...spaces.candidate import Candidate
 from ...spaces.errors import BadInput
 from ...spaces.site import HALF_BITS, Site, SiteKind
 from ...spaces.widths import chosen_widths
+from ..build import Build
 from ..declaration import Synapse
 from ..network import Network
 from ..official import build_official
@@ -143,10 +144,7 @@ def _empty(
         return build_official(
             network.architecture,
             network.arguments,
-            widths=widths,
-            kept_tokens=tokens,
-            token_rule=rule,
-            idle=False,
+            Build(widths, tokens, rule, idle=False),
         )
 
 
