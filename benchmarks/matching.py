@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from spikefront.spaces.errors import RunFailed
 from spikefront.svtmodels import Network, build_official
+from spikefront.svtmodels.build import Build
 
 _Net = TypeVar("_Net", bound=nn.Module)
 _STEM = "patch_embed"
@@ -46,7 +47,7 @@ class Case:
 
     def network(self) -> Network:
         """Ours, in eval mode."""
-        network = build_official(self.architecture, self.arguments, idle=False)
+        network = build_official(self.architecture, self.arguments, Build(idle=False))
         return _firing(network).eval()
 
     def other(self) -> nn.Module | None:
