@@ -185,9 +185,8 @@ class MetaFormer(Network):
         """Height and width of the maps of the transformer blocks."""
         return self.grid(_COARSEST)
 
-    def maps(self, x: Tensor) -> Tensor:
-        """Residual stream behind the last part: [T, B, H, W, C], or tokens [T, B, N, C]."""
-        self.check_input(x)
+    @override
+    def stream(self, x: Tensor) -> Tensor:
         encoder, *parts = self.parts
         x = self.get_submodule(encoder.name)(x, self.time_steps)
         for part in parts:
@@ -201,19 +200,22 @@ class MetaFormer(Network):
         return x
 
     @override
-    def features(self, x: Tensor) -> Tensor:
-        pooled = self.maps(x).flatten(2, -2).mean(2)
+    def pooled(self, stream: Tensor) -> Tensor:
+        pooled = stream.flatten(2, -2).mean(2)
         return self.get_submodule(self.kind.suffix)(pooled)
 
     @override
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits [B, K] of images [B, C, H, W]: the mean of both heads where there are two."""
-        return self.per_step(x).mean(1)
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits [B, K] of features [T, B, D]: the mean of both heads where there are two."""
+        return self._by_step(features).mean(1)
 
     @override
     def per_step(self, x: Tensor) -> Tensor:
         """Logits of every step, [B, T, K]."""
-        heads = self._heads(self.features(x))
+        return self._by_step(self.features(x))
+
+    def _by_step(self, features: Tensor) -> Tensor:
+        heads = self._heads(features)
         logits = heads[0] if len(heads) == 1 else (heads[0] + heads[1]) / 2
         return logits.transpose(0, 1)
 

@@ -59,7 +59,12 @@ class DownSampling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps [T, B, H, W, C_in] -> [T, B, H', W', C_out]."""
-        return self.encode_bn(self.encode_conv(self.get_submodule(self._neuron)(x)))
+        return self.encode_bn(self.encode_conv(self.neuron(x)))
+
+    @property
+    def neuron(self) -> nn.Module:
+        """The neuron, whatever its official name."""
+        return self.get_submodule(self._neuron)
 
 
 class ConvBlock(nn.Module):

@@ -121,8 +121,21 @@ class Network(nn.Module, abc.ABC):
         return True
 
     @abc.abstractmethod
+    def stream(self, x: Tensor) -> Tensor:
+        """Residual stream behind the last block: maps [T, B, H, W, C] or tokens [T, B, N, C]."""
+
+    @abc.abstractmethod
+    def pooled(self, stream: Tensor) -> Tensor:
+        """Features [T, B, D] before the classifier, of the stream behind the last block."""
+
     def features(self, x: Tensor) -> Tensor:
         """Features [T, B, D] before the classifier, averaged over tokens."""
+        self.check_input(x)
+        return self.pooled(self.stream(x))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits [B, K] of features [T, B, D]."""
+        return self.classifier(features.mean(0))
 
     @property
     @abc.abstractmethod
@@ -131,7 +144,7 @@ class Network(nn.Module, abc.ABC):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [B, K] of images [B, C, H, W]."""
-        return self.classifier(self.features(x).mean(0))
+        return self.logits(self.features(x))
 
     def per_step(self, x: Tensor) -> Tensor:
         """Logits of every step, [B, T, K]."""

@@ -91,14 +91,17 @@ class QKFormer(Network):
         self.head = Pointwise(inputs, settings["num_classes"], bias=True)
 
     @override
-    def features(self, x: Tensor) -> Tensor:
-        self.check_input(x)
+    def stream(self, x: Tensor) -> Tensor:
         x, steps = frames(x, self.time_steps, self.variant.source is Source.IMAGE)
         for stage in self.stages:
             x = self.get_submodule(stage.embedding)(x, steps).flatten(2, 3)
             x = self.run_blocks(map(self.get_submodule, stage.blocks), x)
             x = x.unflatten(2, stage.grid)
-        return x.mean((2, 3))
+        return x
+
+    @override
+    def pooled(self, stream: Tensor) -> Tensor:
+        return stream.flatten(2, -2).mean(2)
 
     @property
     @override

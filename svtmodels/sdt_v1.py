@@ -115,17 +115,18 @@ class SpikeDrivenTransformer(Network):
         self.head = Pointwise(self.kept_dim, settings["num_classes"], bias=True)
 
     @override
-    def features(self, x: Tensor) -> Tensor:
-        """Spikes [T, B, D] before the classifier."""
-        self.check_input(x)
-        x = self.patch_embed(x, self.time_steps)
-        x = self.run_blocks(self.block, x)
-        return self.head_lif(x.mean(2))
+    def stream(self, x: Tensor) -> Tensor:
+        return self.run_blocks(self.block, self.patch_embed(x, self.time_steps))
 
     @override
-    def forward(self, x: Tensor) -> Tensor:
+    def pooled(self, stream: Tensor) -> Tensor:
+        """Spikes [T, B, D] before the classifier."""
+        return self.head_lif(stream.mean(2))
+
+    @override
+    def logits(self, features: Tensor) -> Tensor:
         # The classifier sees the spikes of every step, never their mean, which is no spike.
-        return self.per_step(x).mean(1)
+        return self.classifier(features).transpose(0, 1).mean(1)
 
     @property
     @override

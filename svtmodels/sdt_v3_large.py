@@ -114,8 +114,8 @@ class ESpikeFormerLarge(MetaFormer):
         return super().input_grid(Source.CURRENTS if source is Source.POOLED else source)
 
     @override
-    def features(self, x: Tensor) -> Tensor:
-        return self.maps(x).mean(2)
+    def pooled(self, stream: Tensor) -> Tensor:
+        return stream.flatten(2, -2).mean(2)
 
     @override
     def _heads(self, features: Tensor) -> tuple[Tensor, ...]:

@@ -87,11 +87,12 @@ class Spikformer(Network):
         self.head = Pointwise(self.kept_dim, settings["num_classes"], bias=True)
 
     @override
-    def features(self, x: Tensor) -> Tensor:
-        self.check_input(x)
-        x = self.patch_embed(x, self.time_steps)
-        x = self.run_blocks(self.block, x)
-        return x.mean(2)
+    def stream(self, x: Tensor) -> Tensor:
+        return self.run_blocks(self.block, self.patch_embed(x, self.time_steps))
+
+    @override
+    def pooled(self, stream: Tensor) -> Tensor:
+        return stream.mean(2)
 
     @property
     @override

@@ -73,8 +73,13 @@ class SpikeSumBlock(TokenBlock):
         self.add_module(name, attention)
         self.mlp = mlp
 
+    @property
+    def attention(self) -> nn.Module:
+        """Its attention, whatever its official name."""
+        return self.get_submodule(self._attention)
+
     @override
     def process(self, x: Tensor) -> Tensor:
         """Spike sums [T, B, n, C] to spike sums."""
-        x = x + self.get_submodule(self._attention)(x)
+        x = x + self.attention(x)
         return x + self.mlp(x)

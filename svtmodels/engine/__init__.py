@@ -1,0 +1,1 @@
+"""Fast inference on the CPU: work is done where spikes are, and nowhere else."""

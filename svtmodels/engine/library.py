@@ -1,0 +1,49 @@
+"""The engine's kernels, compiled once per machine."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import logging
+import os
+import subprocess
+from pathlib import Path
+
+from ..parts.compiled import compiler, load
+from . import structs
+
+_LOG = logging.getLogger(__name__)
+_FOLDER = Path(__file__).with_name("native")
+DISABLE_VARIABLE = "SPIKEFRONT_PLAIN_ENGINE"
+"""Environment variable: set to 1 to evaluate with the plain torch modules."""
+
+
+@functools.cache
+def kernels() -> ctypes.CDLL | None:
+    """The compiled kernels, or None where they are switched off or cannot be built."""
+    if os.environ.get(DISABLE_VARIABLE) == "1":
+        return None
+    if compiler() is None:
+        _LOG.warning("no C compiler found: evaluations run in plain torch, several times slower")
+        return None
+    try:
+        library = load("engine", sorted(_FOLDER.glob("*.c")), sorted(_FOLDER.glob("*.h")))
+    except (OSError, subprocess.SubprocessError) as error:
+        _LOG.warning("engine not available (%s): evaluations run in plain torch", error)
+        return None
+    return _declared(library)
+
+
+def engine_backend() -> str:
+    """Which engine runs evaluations: ``compiled`` or ``torch``."""
+    return "torch" if kernels() is None else "compiled"
+
+
+def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
+    for kernel, arguments in structs.KERNELS.items():
+        function = getattr(library, kernel)
+        function.argtypes, function.restype = [ctypes.POINTER(arguments)], None
+    for kernel, arguments in structs.MEASURES.items():
+        function = getattr(library, kernel)
+        function.argtypes, function.restype = [ctypes.POINTER(arguments)], ctypes.c_int64
+    return library
