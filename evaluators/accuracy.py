@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-from ..svtmodels.network import Network
 from .data.dataset import ImageData
 from .data.preprocessing import Preprocessing
+
+Classifier = Callable[[Tensor], Tensor]
+"""Gives logits [B, K] of inputs [B, ...]: a network on the CPU, or a `Runner`."""
 
 BATCH_SIZE = 100
 """Images per forward pass where a setting does not say otherwise."""
@@ -17,23 +19,29 @@ BATCH_SIZE = 100
 
 @torch.inference_mode()
 def correct(
-    network: Network, data: ImageData, preprocessing: Preprocessing, batch_size: int = BATCH_SIZE
+    classify: Classifier,
+    data: ImageData,
+    preprocessing: Preprocessing,
+    batch_size: int = BATCH_SIZE,
 ) -> Tensor:
     """Whether each image is classified correctly: bool [N]."""
     parts = [
-        network(images.to(network.device)).argmax(1).cpu() == labels
+        classify(images).argmax(1) == labels
         for images, labels in batches(data, preprocessing, batch_size)
     ]
     return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.bool)
 
 
 def accuracy(
-    network: Network, data: ImageData, preprocessing: Preprocessing, batch_size: int = BATCH_SIZE
+    classify: Classifier,
+    data: ImageData,
+    preprocessing: Preprocessing,
+    batch_size: int = BATCH_SIZE,
 ) -> float:
     """Share of images that are classified correctly; 0 without images."""
     if not len(data):
         return 0.0
-    return float(correct(network, data, preprocessing, batch_size).double().mean())
+    return float(correct(classify, data, preprocessing, batch_size).double().mean())
 
 
 def batches(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from ..spaces.errors import BadInput
 from ..svtmodels.declaration import NeuronLayer
+from ..svtmodels.engine.program import Program
 from ..svtmodels.network import Network
 from ..svtmodels.parts.neuron import Neuron
 
@@ -53,6 +55,7 @@ def collect_traces(
     batch_size: int,
     seed: int = 0,
     samples: int = SAMPLES_PER_LAYER,
+    program: Program | None = None,
 ) -> Traces:
     """Traces of the trained network on calibration inputs [B, ...].
 
@@ -62,6 +65,7 @@ def collect_traces(
         batch_size: images per pass.
         seed: of the sample.
         samples: per layer, at most.
+        program: of the network, if that is what runs.
 
     Raises:
         BadInput: the network mixes the images of a batch.
@@ -72,13 +76,17 @@ def collect_traces(
             'measured depends on how they are batched; build it with proj_lif_over="T".'
         )
     recorder = _Sampler(network, len(inputs), samples, seed)
-    _run(network, inputs, batch_size, recorder)
+    _run(network, program, inputs, batch_size, recorder)
     return recorder.traces()
 
 
 @torch.inference_mode()
 def layer_drifts(
-    network: Network, traces: Traces, inputs: Tensor, batch_size: int
+    network: Network,
+    traces: Traces,
+    inputs: Tensor,
+    batch_size: int,
+    program: Program | None = None,
 ) -> dict[str, float]:
     """Drift of every neuron layer of a compressed network from its parent's traces.
 
@@ -86,7 +94,7 @@ def layer_drifts(
     parent's sum over the same. A layer with nothing left to compare is left out.
     """
     recorder = _Comparer(network, traces)
-    _run(network, inputs, batch_size, recorder)
+    _run(network, program, inputs, batch_size, recorder)
     return recorder.drifts()
 
 
@@ -216,13 +224,25 @@ class _Comparer(_Recorder):
         return places[channel]
 
 
-def _run(network: Network, inputs: Tensor, batch_size: int, recorder: _Recorder) -> None:
+def _run(
+    network: Network, program: Program | None, inputs: Tensor, batch_size: int, recorder: _Recorder
+) -> None:
+    layers = {layer.name: layer for layer in network.declaration.neurons}
+
+    def see(path: str, currents: Tensor) -> None:
+        neuron: Any = network.get_submodule(path)
+        recorder.layer(layers[path], neuron, currents)
+
+    # Hooks see what runs as plain modules, the watcher what the program runs.
+    watching = nullcontext() if program is None else program.watched(see)
+    run = network if program is None else program
     hooks = [_watch_neurons(network, layer, recorder) for layer in network.declaration.neurons]
     hooks += [_watch_selector(network, site, recorder) for site in network.processed_tokens]
     try:
-        for start in range(0, len(inputs), batch_size):
-            recorder.start = start
-            network(inputs[start : start + batch_size])
+        with watching:
+            for start in range(0, len(inputs), batch_size):
+                recorder.start = start
+                run(inputs[start : start + batch_size])
     finally:
         for hook in hooks:
             hook.remove()

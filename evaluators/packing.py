@@ -19,6 +19,8 @@ from .accuracy import correct
 from .blueprint import Blueprint
 from .data.preprocessing import Preprocessing
 from .data.settings import load_splits
+from .engines import COMPILED
+from .runner import Runner, available_engine
 
 _GOLDEN_IMAGES = 4
 _ACCURACY_TOLERANCE = 0.005
@@ -106,7 +108,8 @@ def verify(folder: Path, *, with_data: bool = True) -> Verification:
         if test.digest != record.get("test_digest"):
             raise BadInput(f"{folder}: the test images are not those of its record.")
         preprocessing = Preprocessing.from_dict(record["preprocessing"])
-        accuracy, images = float(correct(network, test, preprocessing).double().mean()), len(test)
+        runner = Runner(network, available_engine(COMPILED)[0])
+        accuracy, images = float(correct(runner, test, preprocessing).double().mean()), len(test)
     return Verification(
         folder=folder,
         bytes_recorded=int(record.get("bytes", manifest["bytes"])),

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from ..svtmodels.declaration import AttentionProduct, Source, Synapse
+from ..svtmodels.engine.program import Program
 from ..svtmodels.network import Network
 from ..svtmodels.parts.synapse import Window, parameters_of, shape_of, window_of
 
@@ -31,13 +32,16 @@ from ..svtmodels.parts.synapse import Window, parameters_of, shape_of, window_of
 class SynOpCounter:
     """Counts the SynOps of every forward pass inside its `with` block.
 
-    `by_layer` holds the sum per synapse and per attention product. Agrees with spikingjelly's
+    `by_layer` holds the sum per synapse and per attention product, once the block is left; give
+    the program of the network if it is one that runs. Agrees with spikingjelly's
     `op_counter.SynOpCounter` wherever that one sees binary spikes (tested).
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, program: Program | None = None) -> None:
         self.by_layer: dict[str, int] = defaultdict(int)
         self._network = network
+        self._program = program
+        self._before: dict[str, int] = {}
         self._hooks: list[Any] = []
         self._fired: dict[str, Tensor] = {}
 
@@ -47,6 +51,7 @@ class SynOpCounter:
         return sum(self.by_layer.values())
 
     def __enter__(self) -> Self:
+        self._before = {} if self._program is None else self._program.operations
         for synapse in self._network.declaration.synapses:
             if synapse.source in (Source.SPIKES, Source.EVENTS):
                 module = self._network.get_submodule(synapse.weight)
@@ -71,6 +76,9 @@ class SynOpCounter:
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
+        # What a program runs calls no module, and is counted by its kernels.
+        for name, operations in ({} if self._program is None else self._program.operations).items():
+            self.by_layer[name] += operations - self._before.get(name, 0)
 
     def _synapse(self, synapse: Synapse) -> Any:
         unit, _ = self._network.input_grid(synapse.source)

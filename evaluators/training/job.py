@@ -21,7 +21,9 @@ from ..accuracy import accuracy
 from ..data.preprocessing import Preprocessing
 from ..data.settings import load_splits, load_stream
 from ..data.splits import Splits, held_out_digest
+from ..engines import PLAIN
 from ..preparation import check_shape
+from ..runner import Runner
 from .loop import TrainingResult, train_run
 from .recipe import Recipe
 from .run import Progress, TrainingRun
@@ -212,6 +214,7 @@ class TrainingJob:
         preprocessing: Preprocessing,
         result: TrainingResult,
     ) -> dict[str, Any]:
+        runner = Runner(network, PLAIN)
         return {
             "preprocessing": preprocessing.to_dict(),
             "classes": list(splits.search.classes),
@@ -221,8 +224,8 @@ class TrainingJob:
             "seed": self.seed,
             "started_from": self.checkpoint and Path(self.checkpoint).name,
             "weights": self.weights,
-            "accuracy_search": accuracy(network, splits.search, preprocessing),
-            "accuracy_test": accuracy(network, splits.test, preprocessing),
+            "accuracy_search": accuracy(runner, splits.search, preprocessing),
+            "accuracy_test": accuracy(runner, splits.test, preprocessing),
             "n_test": len(splits.test),
             "curve": [[p.epoch, round(p.loss, 5), p.accuracy] for p in result.curve],
         }

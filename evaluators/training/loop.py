@@ -17,6 +17,8 @@ from ..accuracy import accuracy
 from ..data.dataset import ImageData, Pixels
 from ..data.preprocessing import Preprocessing
 from ..data.stream import ImageStream
+from ..engines import PLAIN
+from ..runner import Runner
 from .augment import augment
 from .objective import Target, loss_of, mix
 from .policy import vary
@@ -79,7 +81,7 @@ def train_run(
             epoch + 1,
             loss,
             recipe.learning_rate_at(epoch + 1),
-            accuracy(run.kept, judged, preprocessing),
+            accuracy(Runner(run.kept, PLAIN), judged, preprocessing),
             time.perf_counter() - started,
         )
         run.curve.append(done)

@@ -32,12 +32,10 @@ class _AttentionRun:
         self._path = context.path(neuron)
         self._out = SpikesOut(neuron)
         self._currents, self._products = Buffer(), Buffer()
-        self._counted = torch.zeros(1, dtype=torch.int64)
         self._struct = structs.Attention(
             heads=heads,
             scale=scale,
             neuron=neuron_struct(neuron),
-            counted=self._counted.data_ptr(),
         )
 
     def _run(self, q: Rows, k: Rows, v: Rows, seen: tuple[int, ...]) -> Rows:
@@ -58,9 +56,10 @@ class _AttentionRun:
         rows, a.out = self._out.take(q.images, q.grid, q.steps, v.channels, cleared=True)
         currents = self._take_currents(seen)
         a.currents = None if currents is None else currents.data_ptr()
-        self._counted.zero_()
+        counted = self._context.counter(q.images)
+        a.counted = counted.data_ptr()
         self._context.run(self.kernel, a)
-        self._context.count(self._name, int(self._counted))
+        self._context.count(self._name, counted)
         self._context.watch(self._path, currents)
         return rows
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..declaration import Source
 from ...spaces.surgery import DEFAULT
+from ..declaration import Source
 from ..metaformer import MetaFormer, Role
 from ..metaformer_layers import ConvBlock, DownSampling, Encoder
 from ..network import Network
@@ -95,6 +95,7 @@ class Program:
     def __call__(self, x: Tensor) -> Tensor:
         """Logits [B, K] of images [B, C, H, W], or of frames [B, T, C, H, W]."""
         self.network.check_input(x)
+        self._context.by_image = None
         rows = self._input(x, self.network.time_steps)
         survivors = Survivors()
         for section in self.sections:

@@ -112,6 +112,7 @@ class Reach(ctypes.Structure):
     _fields_ = [
         *_fields(_POINTER, "bits counts"),
         *_fields(_COUNT, "images height width steps channels kernel stride padding"),
+        ("counted", _POINTER),
     ]
 
 
@@ -126,12 +127,12 @@ KERNELS: dict[str, type[ctypes.Structure]] = {
     "add_spikes": Sum,
     "run_dense": Dense,
     "run_depthwise": Depthwise,
+    "count_reach": Reach,
 }
 """Kernels that return nothing, and what each takes."""
 
 MEASURES: dict[str, type[ctypes.Structure]] = {
     "workspace_of": Synapse,
     "products_of": Attention,
-    "count_reach": Reach,
 }
 """Kernels that return a number."""

@@ -69,7 +69,6 @@ class SpikingSynapse(SynapseRun):
         self._path = context.path(neuron) if neuron is not None else ""
         self._spikes = SpikesOut(neuron) if neuron is not None else None
         self._currents, self._lists = Buffer(), Buffer()
-        self._counted = torch.zeros(1, dtype=torch.int64)
         self._stored = weights.blocks()
         self._values = torch.arange(_LEVELS, dtype=torch.float32)
         pruned = name in context.network.kept_numbers
@@ -87,7 +86,6 @@ class SpikingSynapse(SynapseRun):
             bias=weights.affine.bias.data_ptr(),
             operations=None if self._operations is None else self._operations.data_ptr(),
             neuron=neuron_struct(neuron),
-            counted=self._counted.data_ptr(),
         )
 
     @override
@@ -107,9 +105,10 @@ class SpikingSynapse(SynapseRun):
             spikes, s.out = self._spikes.take(x.images, out_grid, x.steps, shape[-1])
         lists = self._lists.take((self._context.measure("workspace_of", s),), torch.uint8)
         s.lists = lists.data_ptr()
-        self._counted.zero_()
+        counted = self._context.counter(x.images)
+        s.counted = counted.data_ptr()
         self._context.run("run_synapse", s)
-        self._context.count(self._name, int(self._counted))
+        self._context.count(self._name, counted)
         if spikes is None:
             assert currents is not None
             return Rows(Form.CURRENTS, currents, shape[-1], out_grid)
@@ -180,15 +179,18 @@ class DepthwiseSynapse(SynapseRun):
         self._context.watch(self._path, currents)
         return spikes
 
-    def _operations(self, x: Rows) -> int:
+    def _operations(self, x: Rows) -> Tensor:
         kernel, (height, width) = self._weights.kernel, x.grid
+        counted = self._context.counter(x.images)
         reach = structs.Reach(
             x.at(Form.BITS),
             x.at(Form.COUNTS),
             *(x.images, height, width, x.steps, x.channels),
             *(kernel, 1, kernel // 2),
+            counted.data_ptr(),
         )
-        return self._context.measure("count_reach", reach)
+        self._context.run("count_reach", reach)
+        return counted
 
 
 class PlainSynapse(SynapseRun):

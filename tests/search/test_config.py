@@ -43,12 +43,14 @@ def test_defaults():
         "warmup": 32,
         "false_reject_rate": 0.05,
         "audit_share": 0.1,
+        "learn_order": True,
     }
     assert config.evaluation.model_dump() == {
         "batch_size": 100,
         "gate_images": 128,
         "alpha": 0.05,
         "energy_preset": "45nm",
+        "engine": "compiled",
     }
     assert config.budget.model_dump() == {
         "candidates": 300,

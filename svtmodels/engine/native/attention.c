@@ -13,7 +13,7 @@ struct attention {
     struct neuron neuron;
     struct spikes out;
     float *currents;  /* [images, tokens, steps, v], or NULL */
-    int64_t *counted; /* sum of operations */
+    int64_t *counted; /* [images]: operations, added to what is there */
     float *products;  /* workspace: [steps][qk / heads][v / heads, padded] */
 };
 
@@ -93,7 +93,7 @@ static void multiply_keys(const struct attention *a, int64_t image, int64_t head
             continue;
         int64_t sum = spread_head(a, row, head * width, width, values);
         for (int64_t i = 0; i < fires; i++) {
-            *a->counted += sum * counts[i];
+            a->counted[image] += sum * counts[i];
             reals value = all(counts[i]), *into = product + list[i] * groups;
             for (int64_t g = 0; g < groups; g++)
                 into[g] += value * values[g];
@@ -145,7 +145,7 @@ void run_matrix_attention(const struct attention *a)
                     sums[g] = (reals){0};
                 for (int64_t i = 0; i < fires; i++) {
                     reals value = all(counts[i]);
-                    *a->counted += counts[i] * width;
+                    a->counted[image] += counts[i] * width;
                     for (int64_t g = 0; g < groups; g++)
                         sums[g] += value * product[list[i] * groups + g];
                 }
@@ -167,6 +167,7 @@ void run_hadamard_attention(const struct attention *a)
     int64_t words = words_of(a->v), groups = words * 4;
     reals sums[groups], membranes[groups];
     uint64_t mask[words];
+    memset(mask, 0, sizeof mask);
     for (int64_t image = 0; image < a->images; image++) {
         for (int64_t g = 0; g < groups; g++)
             membranes[g] = (reals){0};
@@ -177,7 +178,7 @@ void run_hadamard_attention(const struct attention *a)
                 int64_t row = ((image * a->tokens + n) * a->steps + t) * words;
                 for (int64_t w = 0; w < words; w++) {
                     uint64_t both = a->k_bits[row + w] & a->v_bits[row + w];
-                    *a->counted += __builtin_popcountll(both);
+                    a->counted[image] += __builtin_popcountll(both);
                     for (int64_t g = 0; g < 4; g++)
                         sums[w * 4 + g] += where((uint16_t)(both >> 16 * g), all(1));
                 }
@@ -207,6 +208,7 @@ void run_token_attention(const struct attention *a)
     uint16_t list[queries + 1];
     uint8_t counts[queries + 1];
     for (int64_t place = 0; place < a->images * a->tokens; place++) {
+        int64_t image = place / a->tokens;
         for (int64_t g = 0; g < groups; g++)
             membranes[g] = (reals){0};
         for (int64_t t = 0; t < a->steps; t++) {
@@ -215,7 +217,7 @@ void run_token_attention(const struct attention *a)
             for (int64_t h = 0; h < a->heads; h++) {
                 int64_t n = list_head(a->q_bits, NULL, row, a->qk, h * queries, queries, list, counts);
                 sum[h] = (float)n;
-                *a->counted += n;
+                a->counted[image] += n;
             }
             for (int64_t h = a->heads; h < groups * LANES; h++)
                 sum[h] = 0;

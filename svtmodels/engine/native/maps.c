@@ -225,12 +225,13 @@ void run_depthwise(const struct depthwise *d)
             }
 }
 
-/* Sum over all spikes of a map of n times the windows that see them: `kernel` wide, padded. */
+/* Per image, the sum over all its spikes of n times the windows that see them. */
 struct reach {
     const uint64_t *bits;
     const uint8_t *counts;
     int64_t images, height, width, steps, channels;
     int64_t kernel, stride, padding;
+    int64_t *counted; /* [images], added to what is there */
 };
 
 static int64_t windows_over(int64_t at, int64_t size, const struct reach *r)
@@ -243,9 +244,9 @@ static int64_t windows_over(int64_t at, int64_t size, const struct reach *r)
     return seen;
 }
 
-int64_t count_reach(const struct reach *r)
+void count_reach(const struct reach *r)
 {
-    int64_t total = 0, words = words_of(r->channels), columns[r->width];
+    int64_t words = words_of(r->channels), columns[r->width];
     for (int64_t x = 0; x < r->width; x++)
         columns[x] = windows_over(x, r->width, r);
     for (int64_t y = 0; y < r->height; y++) {
@@ -259,8 +260,7 @@ int64_t count_reach(const struct reach *r)
                 else
                     for (int64_t c = row * r->channels; c < (row + r->steps) * r->channels; c++)
                         n += r->counts[c];
-                total += n * lines * columns[x];
+                r->counted[image] += n * lines * columns[x];
             }
     }
-    return total;
 }

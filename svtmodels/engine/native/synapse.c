@@ -27,7 +27,7 @@ struct synapse {
     struct spikes out;
     float *currents;   /* [images, positions, steps, outputs], or NULL */
     const float *base; /* added to the currents, of their shape, or NULL */
-    int64_t *counted;  /* sum of operations */
+    int64_t *counted;  /* [images]: operations, added to what is there */
     uint16_t *lists;   /* workspace: see `workspace_of` */
 };
 
@@ -186,7 +186,7 @@ static int64_t operations_of(const struct synapse *s, const struct window *w)
 }
 
 /* One output position at one step, `row` of the output; `membranes` are those of its neurons. */
-static void run_window(const struct synapse *s, const struct window *w, int64_t row,
+static void run_window(const struct synapse *s, const struct window *w, int64_t image, int64_t row,
                        reals *membranes)
 {
     int64_t groups = groups_of(s->outputs), rows = s->kernel * s->kernel * s->inputs;
@@ -210,7 +210,7 @@ static void run_window(const struct synapse *s, const struct window *w, int64_t 
     }
     if (s->neuron.kind != NO_NEURON)
         clear_rest(&s->neuron, &s->out, row);
-    *s->counted += operations_of(s, w);
+    s->counted[image] += operations_of(s, w);
 }
 
 static void clear(reals *membranes, int64_t groups)
@@ -222,18 +222,18 @@ static void clear(reals *membranes, int64_t groups)
 /* Each position sees itself alone. */
 static void run_pointwise(const struct synapse *s)
 {
-    int64_t rows = s->images * s->height * s->width * s->steps, words = words_of(s->inputs);
+    int64_t rows = s->height * s->width * s->steps, words = words_of(s->inputs);
     uint16_t *list = s->lists;
     uint8_t *values = (uint8_t *)(list + s->inputs + SLACK);
     reals membranes[groups_of(s->outputs)];
-    for (int64_t row = 0; row < rows; row++) {
+    for (int64_t row = 0; row < s->images * rows; row++) {
         if (row % s->steps == 0)
             clear(membranes, groups_of(s->outputs));
         uint16_t *end = s->bits
                             ? list_bits(s->bits + row * words, s->inputs, 0, list)
                             : list_counts(s->counts + row * s->inputs, s->inputs, 0, list, values);
         struct window w = {list, s->bits ? NULL : values, end - list};
-        run_window(s, &w, row, membranes);
+        run_window(s, &w, row / rows, row, membranes);
     }
 }
 
@@ -318,7 +318,7 @@ static void run_convolution(const struct synapse *s)
                 for (int64_t t = 0; t < s->steps; t++, row++) {
                     int64_t n = gather(s, &l, y, x, t, list, values);
                     struct window w = {list, s->counts ? values : NULL, n};
-                    run_window(s, &w, row, membranes);
+                    run_window(s, &w, image, row, membranes);
                 }
             }
     }
