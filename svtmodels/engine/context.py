@@ -62,6 +62,11 @@ class Context:
         """Whether what enters a declared synapse is spikes or sums of spikes."""
         return any(s.name == synapse and s.source is Source.SPIKES for s in self._synapses.values())
 
+    @property
+    def has_byte_products(self) -> bool:
+        """Whether dense products of bytes are fast on this machine."""
+        return bool(self.kernels.has_byte_products())
+
     def run(self, kernel: str, arguments: ctypes.Structure) -> None:
         """Call a kernel."""
         getattr(self.kernels, kernel)(ctypes.byref(arguments))

@@ -46,4 +46,5 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     for kernel, arguments in structs.MEASURES.items():
         function = getattr(library, kernel)
         function.argtypes, function.restype = [ctypes.POINTER(arguments)], ctypes.c_int64
+    library.has_byte_products.argtypes, library.has_byte_products.restype = [], ctypes.c_int64
     return library

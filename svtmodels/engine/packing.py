@@ -22,7 +22,12 @@ LANES = 16
 """Output channels of a group."""
 BLOCK = 8
 """Groups whose sums a kernel keeps in registers."""
+MOST_STEPS = 32
+"""Of a network: the windows of all steps of a position are held at once."""
 _LARGEST_SUM = 2**15 - 1
+_BLOCK_BYTES = 2**18
+"""Of a block's weights, so that they stay in the core's own cache."""
+_NARROW = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,12 +70,25 @@ class Weights:
         """Zeros on every side."""
         return self.window["padding"] or 0
 
+    @property
+    def block(self) -> int:
+        """Groups of a block: as many as registers hold, or fewer where they are large."""
+        size = 2 if self.quantised else 4
+        group = len(self.rows) * LANES * size
+        return max(min(BLOCK, _BLOCK_BYTES // group), _NARROW)
+
     def blocks(self) -> Tensor:
-        """Rows cut into blocks of 8 groups, one behind the other; int16 if quantised."""
-        width = BLOCK * LANES
-        parts = [part.reshape(-1) for part in self.rows.split(width, dim=1)]
+        """Rows cut into blocks of groups, one behind the other; int16 if quantised."""
+        parts = [part.reshape(-1) for part in self.rows.split(self.block * LANES, dim=1)]
         stored = torch.cat(parts)
         return stored.to(torch.int16) if self.quantised else stored
+
+    def fours(self) -> Tensor:
+        """Codes [K * K * C / 4, 16 * groups, 4] of four inputs each, C padded to fours: int8."""
+        width = self.rows.shape[1]
+        by_place = self.rows.reshape(self.kernel**2, self.inputs, width)
+        padded = F.pad(by_place, (0, 0, 0, -self.inputs % 4)).reshape(-1, 4, width)
+        return padded.transpose(1, 2).contiguous().to(torch.int8)
 
     def capacity(self, largest: int) -> int:
         """Inputs of at most `largest` whose products 16 bits can surely hold the sum of."""

@@ -26,6 +26,7 @@ from .blocks import block_run
 from .branches import ConvBlockRun, DownSamplingRun, LargeConvBlockRun
 from .context import Context, CurrentsWatcher
 from .library import kernels
+from .packing import MOST_STEPS
 from .rows import Rows
 from .stems import EmbeddingRun, EncoderRun, InputRun, StemRun
 
@@ -118,6 +119,8 @@ def unsupported(network: Network) -> str | None:
         return "the network is in training mode"
     if any(p.dtype != torch.float32 for p in network.parameters()):
         return "the network is not in float32"
+    if network.time_steps > MOST_STEPS:
+        return f"more than {MOST_STEPS} time steps"
     if network.arithmetic != DEFAULT.arithmetic:
         return "fixed-point arithmetic"
     return None

@@ -32,11 +32,11 @@ class Synapse(ctypes.Structure):
         *_fields(_COUNT, "images height width steps inputs"),
         *_fields(_COUNT, "kernel stride padding out_height out_width outputs"),
         ("weights", _POINTER),
-        *_fields(_COUNT, "integers capacity"),
+        *_fields(_COUNT, "block integers capacity"),
         *_fields(_POINTER, "values scale bias operations"),
         ("neuron", Neuron),
         ("out", Spikes),
-        *_fields(_POINTER, "currents base counted lists"),
+        *_fields(_POINTER, "currents base counted codes workspace"),
     ]
 
 
@@ -118,6 +118,7 @@ class Reach(ctypes.Structure):
 
 KERNELS: dict[str, type[ctypes.Structure]] = {
     "run_synapse": Synapse,
+    "run_integers": Synapse,
     "run_neurons": Layer,
     "run_matrix_attention": Attention,
     "run_hadamard_attention": Attention,
@@ -133,6 +134,7 @@ KERNELS: dict[str, type[ctypes.Structure]] = {
 
 MEASURES: dict[str, type[ctypes.Structure]] = {
     "workspace_of": Synapse,
+    "map_bytes_of": Synapse,
     "products_of": Attention,
 }
 """Kernels that return a number."""

@@ -19,6 +19,8 @@ from .rows import Form, Rows
 _LARGEST_ROW = 2**16
 """Weight rows and the entries of a line are numbered in 16 bits."""
 _LEVELS = 256
+_PER_SPIKE = {Form.BITS: 4, Form.COUNTS: 8}
+"""Dense products of inputs that take as long as the products of one spike."""
 
 
 class SynapseRun(abc.ABC):
@@ -68,12 +70,14 @@ class SpikingSynapse(SynapseRun):
         self._weights = weights
         self._path = context.path(neuron) if neuron is not None else ""
         self._spikes = SpikesOut(neuron) if neuron is not None else None
-        self._currents, self._lists = Buffer(), Buffer()
+        self._currents, self._workspace = Buffer(), Buffer()
         self._stored = weights.blocks()
         self._values = torch.arange(_LEVELS, dtype=torch.float32)
         pruned = name in context.network.kept_numbers
         # Per weight row, how many outputs a spike feeds (methods of counting: evaluators/synops).
         self._operations = (weights.rows != 0).sum(1).to(torch.int32) if pruned else None
+        dense = weights.quantised is not None and not pruned and context.has_byte_products
+        self._codes = weights.fours() if dense else None
         self._struct = structs.Synapse(
             inputs=weights.inputs,
             kernel=weights.kernel,
@@ -81,11 +85,13 @@ class SpikingSynapse(SynapseRun):
             padding=weights.padding,
             outputs=weights.outputs,
             weights=self._stored.data_ptr(),
+            block=weights.block,
             integers=int(weights.quantised is not None),
             scale=weights.affine.scale.data_ptr(),
             bias=weights.affine.bias.data_ptr(),
             operations=None if self._operations is None else self._operations.data_ptr(),
             neuron=neuron_struct(neuron),
+            codes=None if self._codes is None else self._codes.data_ptr(),
         )
 
     @override
@@ -103,17 +109,35 @@ class SpikingSynapse(SynapseRun):
         spikes = None
         if self._spikes is not None:
             spikes, s.out = self._spikes.take(x.images, out_grid, x.steps, shape[-1])
-        lists = self._lists.take((self._context.measure("workspace_of", s),), torch.uint8)
-        s.lists = lists.data_ptr()
         counted = self._context.counter(x.images)
         s.counted = counted.data_ptr()
-        self._context.run("run_synapse", s)
+        if not self._run_densely(x, out_grid, counted):
+            self._run("workspace_of", "run_synapse")
         self._context.count(self._name, counted)
         if spikes is None:
             assert currents is not None
             return Rows(Form.CURRENTS, currents, shape[-1], out_grid)
         self._context.watch(self._path, currents)
         return spikes
+
+    def _run(self, size: str, kernel: str) -> None:
+        workspace = self._workspace.take((self._context.measure(size, self._struct),), torch.uint8)
+        self._struct.workspace = workspace.data_ptr()
+        self._context.run(kernel, self._struct)
+
+    def _run_densely(self, x: Rows, out_grid: tuple[int, int], counted: Tensor) -> bool:
+        """Run products of bytes, if that is faster than going through the spikes."""
+        if self._codes is None:
+            return False
+        w = self._weights
+        self._context.run("count_reach", reach_of(x, w, counted))
+        windows = x.images * out_grid[0] * out_grid[1] * x.steps
+        if int(counted.sum()) * _PER_SPIKE[x.form] < windows * w.kernel**2 * w.inputs:
+            counted.zero_()
+            return False
+        counted *= w.outputs
+        self._run("map_bytes_of", "run_integers")
+        return True
 
     def _out_grid(self, height: int, width: int) -> tuple[int, int]:
         margin, stride = 2 * self._weights.padding - self._weights.kernel, self._struct.stride
@@ -180,17 +204,20 @@ class DepthwiseSynapse(SynapseRun):
         return spikes
 
     def _operations(self, x: Rows) -> Tensor:
-        kernel, (height, width) = self._weights.kernel, x.grid
         counted = self._context.counter(x.images)
-        reach = structs.Reach(
-            x.at(Form.BITS),
-            x.at(Form.COUNTS),
-            *(x.images, height, width, x.steps, x.channels),
-            *(kernel, 1, kernel // 2),
-            counted.data_ptr(),
-        )
-        self._context.run("count_reach", reach)
+        self._context.run("count_reach", reach_of(x, self._weights, counted))
         return counted
+
+
+def reach_of(x: Rows, weights: Weights, counted: Tensor) -> structs.Reach:
+    """What counts, per image, the spikes of all windows of a synapse."""
+    return structs.Reach(
+        x.at(Form.BITS),
+        x.at(Form.COUNTS),
+        *(x.images, *x.grid, x.steps, x.channels),
+        *(weights.kernel, weights.window["stride"], weights.padding),
+        counted.data_ptr(),
+    )
 
 
 class PlainSynapse(SynapseRun):

@@ -8,28 +8,7 @@
  * Rows of an activation are (image, position, step); `groups` are sixteen output channels.
  */
 #include "events.h"
-#include "neuron.h"
-
-#define BLOCK 8 /* groups whose sums stay in registers */
-
-struct synapse {
-    const uint64_t *bits;  /* spikes [images, height * width, steps, words], or */
-    const uint8_t *counts; /* integer spikes [images, height * width, steps, inputs] */
-    int64_t images, height, width, steps, inputs;
-    int64_t kernel, stride, padding, out_height, out_width, outputs;
-    const void *weights; /* [blocks][kernel * kernel * inputs][16 * groups of the block] */
-    int64_t integers;    /* whether they are int16 */
-    int64_t capacity;    /* spikes that 16 bits can hold the sum of */
-    const float *values; /* [256]: what an integer spike multiplies by */
-    const float *scale, *bias;       /* [16 * groups] */
-    const int32_t *operations;       /* per weight row, or NULL: `outputs` each */
-    struct neuron neuron;
-    struct spikes out;
-    float *currents;   /* [images, positions, steps, outputs], or NULL */
-    const float *base; /* added to the currents, of their shape, or NULL */
-    int64_t *counted;  /* [images]: operations, added to what is there */
-    uint16_t *lists;   /* workspace: see `workspace_of` */
-};
+#include "synapse.h"
 
 /* Sums of one list of weight rows. Small blocks have several sums on their way, as an addition
  * takes three to four cycles. */
@@ -138,8 +117,8 @@ SUM_INTEGERS(integers_8, 8)
 
 /* The spikes of one window: weight rows, and values where they are integers (else NULL). */
 struct window {
-    const uint16_t *list;
-    const uint8_t *values;
+    uint16_t *list;
+    uint8_t *values;
     int64_t n;
 };
 
@@ -185,56 +164,77 @@ static int64_t operations_of(const struct synapse *s, const struct window *w)
     return total;
 }
 
-/* One output position at one step, `row` of the output; `membranes` are those of its neurons. */
-static void run_window(const struct synapse *s, const struct window *w, int64_t image, int64_t row,
-                       reals *membranes)
+/* Windows whose sums are made block after block, so that a block's weights are read from near. */
+#define TILE 32
+
+struct tile {
+    struct window windows[TILE];
+    int64_t positions; /* of which each has all steps */
+    int64_t first_row; /* of the output */
+};
+
+static void run_tile(const struct synapse *s, const struct tile *tile, int64_t image)
 {
     int64_t groups = groups_of(s->outputs), rows = s->kernel * s->kernel * s->inputs;
     int64_t size = s->integers ? sizeof(int16_t) : sizeof(float);
     const char *weights = s->weights;
-    for (int64_t first = 0; first < groups; first += BLOCK) {
-        int64_t count = groups - first < BLOCK ? groups - first : BLOCK;
-        reals sums[BLOCK];
-        sum_rows(s, weights, count, w, sums);
-        weights += rows * count * LANES * size;
-        for (int64_t j = 0; j < count; j++) {
-            int64_t group = first + j, at = group * LANES, left = s->outputs - at;
-            reals x = sums[j] * load(s->scale + at) + load(s->bias + at);
-            if (s->base)
-                x = load_some(s->base + row * s->outputs + at, left) + x;
-            if (s->currents)
-                store_some(s->currents + row * s->outputs + at, x, left);
-            if (s->neuron.kind != NO_NEURON)
-                fire(&s->neuron, &s->out, row, group, x, membranes + group);
+    for (int64_t first = 0; first < groups; first += s->block) {
+        int64_t count = groups - first < s->block ? groups - first : s->block;
+        const struct window *w = tile->windows;
+        int64_t row = tile->first_row;
+        for (int64_t p = 0; p < tile->positions; p++) {
+            reals sums[8], membranes[8];
+            clear(membranes, count);
+            for (int64_t t = 0; t < s->steps; t++, w++, row++) {
+                sum_rows(s, weights, count, w, sums);
+                settle(s, row, first, count, sums, membranes);
+            }
         }
+        weights += rows * count * LANES * size;
     }
-    if (s->neuron.kind != NO_NEURON)
-        clear_rest(&s->neuron, &s->out, row);
-    s->counted[image] += operations_of(s, w);
+    for (int64_t i = 0; i < tile->positions * s->steps; i++)
+        s->counted[image] += operations_of(s, tile->windows + i);
 }
 
-static void clear(reals *membranes, int64_t groups)
+static int64_t positions_per_tile(const struct synapse *s)
 {
-    for (int64_t g = 0; g < groups; g++)
-        membranes[g] = (reals){0};
+    return s->steps < TILE ? TILE / s->steps : 1;
+}
+
+/* Room for the lists of a tile; returns what is behind it. */
+static char *open_tile(const struct synapse *s, struct tile *tile)
+{
+    int64_t window = s->kernel * s->kernel * s->inputs + SLACK;
+    char *at = s->workspace;
+    for (int64_t i = 0; i < TILE; i++, at += 3 * window + window % 2) {
+        tile->windows[i].list = (uint16_t *)at;
+        tile->windows[i].values = s->bits ? NULL : (uint8_t *)(at + 2 * window);
+    }
+    return at;
 }
 
 /* Each position sees itself alone. */
 static void run_pointwise(const struct synapse *s)
 {
-    int64_t rows = s->height * s->width * s->steps, words = words_of(s->inputs);
-    uint16_t *list = s->lists;
-    uint8_t *values = (uint8_t *)(list + s->inputs + SLACK);
-    reals membranes[groups_of(s->outputs)];
-    for (int64_t row = 0; row < s->images * rows; row++) {
-        if (row % s->steps == 0)
-            clear(membranes, groups_of(s->outputs));
-        uint16_t *end = s->bits
-                            ? list_bits(s->bits + row * words, s->inputs, 0, list)
-                            : list_counts(s->counts + row * s->inputs, s->inputs, 0, list, values);
-        struct window w = {list, s->bits ? NULL : values, end - list};
-        run_window(s, &w, row / rows, row, membranes);
-    }
+    int64_t words = words_of(s->inputs), positions = s->height * s->width;
+    int64_t most = positions_per_tile(s);
+    struct tile tile;
+    open_tile(s, &tile);
+    for (int64_t image = 0; image < s->images; image++)
+        for (int64_t p = 0; p < positions; p += most) {
+            tile.positions = positions - p < most ? positions - p : most;
+            tile.first_row = (image * positions + p) * s->steps;
+            for (int64_t i = 0; i < tile.positions * s->steps; i++) {
+                struct window *w = tile.windows + i;
+                int64_t row = tile.first_row + i;
+                uint16_t *end =
+                    s->bits ? list_bits(s->bits + row * words, s->inputs, 0, w->list)
+                            : list_counts(s->counts + row * s->inputs, s->inputs, 0, w->list,
+                                          w->values);
+                w->n = end - w->list;
+            }
+            run_tile(s, &tile, image);
+        }
 }
 
 /* The lists of one image: of every line of pixels and step, entry x * inputs + c, in order. */
@@ -245,17 +245,15 @@ struct lines {
     int64_t length;    /* of a line's list at most */
 };
 
-static struct lines lines_of(const struct synapse *s, uint16_t **rest)
+static struct lines lines_at(const struct synapse *s, char *at)
 {
     int64_t lines = s->height * s->steps, length = s->width * s->inputs + SLACK;
-    uint16_t *at = s->lists;
-    struct lines l = {.entries = at, .length = length};
-    at += lines * length;
-    l.values = (uint8_t *)at;
-    at += (lines * length + 1) / 2;
-    at += (uintptr_t)at % 4 / 2;
+    struct lines l = {.length = length};
+    at += -(uintptr_t)at % 64;
     l.starts = (int32_t *)at;
-    *rest = at + 2 * lines * (s->width + 1);
+    at += 4 * lines * (s->width + 1);
+    l.entries = (uint16_t *)at;
+    l.values = (uint8_t *)(at + 2 * lines * length);
     return l;
 }
 
@@ -280,47 +278,44 @@ static void list_image(const struct synapse *s, int64_t image, const struct line
 }
 
 /* The window of an output position: the runs of its lines, entries made weight rows. */
-static int64_t gather(const struct synapse *s, const struct lines *l, int64_t y, int64_t x,
-                      int64_t t, uint16_t *list, uint8_t *values)
+static void gather(const struct synapse *s, const struct lines *l, int64_t y, int64_t x, int64_t t,
+                   struct window *w)
 {
     int64_t top = y * s->stride - s->padding, left = x * s->stride - s->padding, n = 0;
     int64_t from = left < 0 ? 0 : left;
     int64_t to = left + s->kernel < s->width ? left + s->kernel : s->width;
-    if (from >= to)
-        return 0;
-    for (int64_t k = 0; k < s->kernel; k++) {
+    for (int64_t k = 0; k < s->kernel && from < to; k++) {
         if (top + k < 0 || top + k >= s->height)
             continue;
         int64_t line = (top + k) * s->steps + t;
         const int32_t *starts = l->starts + line * (s->width + 1);
         int64_t begin = starts[from], count = starts[to] - begin;
         int64_t shift = (k * s->kernel - left) * s->inputs;
-        copy_shifted(list + n, l->entries + line * l->length + begin, count, (uint16_t)shift);
-        if (s->counts)
-            copy_values(values + n, l->values + line * l->length + begin, count);
+        copy_shifted(w->list + n, l->entries + line * l->length + begin, count, (uint16_t)shift);
+        if (w->values)
+            copy_values(w->values + n, l->values + line * l->length + begin, count);
         n += count;
     }
-    return n;
+    w->n = n;
 }
 
 static void run_convolution(const struct synapse *s)
 {
-    uint16_t *list;
-    struct lines l = lines_of(s, &list);
-    uint8_t *values = (uint8_t *)(list + s->kernel * s->kernel * s->inputs + SLACK);
-    reals membranes[groups_of(s->outputs)];
-    int64_t row = 0;
+    struct tile tile;
+    struct lines l = lines_at(s, open_tile(s, &tile));
+    int64_t positions = s->out_height * s->out_width, most = positions_per_tile(s);
     for (int64_t image = 0; image < s->images; image++) {
         list_image(s, image, &l);
-        for (int64_t y = 0; y < s->out_height; y++)
-            for (int64_t x = 0; x < s->out_width; x++) {
-                clear(membranes, groups_of(s->outputs));
-                for (int64_t t = 0; t < s->steps; t++, row++) {
-                    int64_t n = gather(s, &l, y, x, t, list, values);
-                    struct window w = {list, s->counts ? values : NULL, n};
-                    run_window(s, &w, image, row, membranes);
-                }
+        for (int64_t p = 0; p < positions; p += most) {
+            tile.positions = positions - p < most ? positions - p : most;
+            tile.first_row = (image * positions + p) * s->steps;
+            for (int64_t i = 0; i < tile.positions * s->steps; i++) {
+                int64_t at = p + i / s->steps;
+                gather(s, &l, at / s->out_width, at % s->out_width, i % s->steps,
+                       tile.windows + i);
             }
+            run_tile(s, &tile, image);
+        }
     }
 }
 
@@ -332,10 +327,10 @@ void run_synapse(const struct synapse *s)
         run_convolution(s);
 }
 
-/* Bytes of `lists` that a synapse needs. */
+/* Bytes of `workspace` that a synapse needs. */
 int64_t workspace_of(const struct synapse *s)
 {
     int64_t window = s->kernel * s->kernel * s->inputs + SLACK;
     int64_t lines = s->height * s->steps, length = s->width * s->inputs + SLACK;
-    return 3 * window + lines * (3 * length + 4 * (s->width + 1)) + 64;
+    return TILE * (3 * window + 1) + lines * (3 * length + 4 * (s->width + 1)) + 128;
 }

@@ -1,0 +1,53 @@
+/* A synapse that spikes drive, and what becomes of the sums of one of its output positions.
+ */
+#ifndef SPIKEFRONT_SYNAPSE_H
+#define SPIKEFRONT_SYNAPSE_H
+
+#include "neuron.h"
+
+struct synapse {
+    const uint64_t *bits;  /* spikes [images, height * width, steps, words], or */
+    const uint8_t *counts; /* integer spikes [images, height * width, steps, inputs] */
+    int64_t images, height, width, steps, inputs;
+    int64_t kernel, stride, padding, out_height, out_width, outputs;
+    const void *weights; /* [blocks][kernel * kernel * inputs][16 * groups of the block] */
+    int64_t block;       /* groups of a block, at most 8: their sums stay in registers */
+    int64_t integers;    /* whether they are int16 */
+    int64_t capacity;    /* spikes that 16 bits can hold the sum of */
+    const float *values; /* [256]: what an integer spike multiplies by */
+    const float *scale, *bias;       /* [16 * groups] */
+    const int32_t *operations;       /* per weight row, or NULL: `outputs` each */
+    struct neuron neuron;
+    struct spikes out;
+    float *currents;   /* [images, positions, steps, outputs], or NULL */
+    const float *base; /* added to the currents, of their shape, or NULL */
+    int64_t *counted;  /* [images]: operations, added to what is there */
+    const int8_t *codes; /* [kernel * kernel * inputs / 4][16 * groups][4], for dense products */
+    void *workspace;     /* see `workspace_of` */
+};
+
+/* Currents of `count` groups from `first` on, and the neurons behind them, at one output row. */
+INLINE void settle(const struct synapse *s, int64_t row, int64_t first, int64_t count,
+                   const reals *sums, reals *membranes)
+{
+    for (int64_t j = 0; j < count; j++) {
+        int64_t group = first + j, at = group * LANES, left = s->outputs - at;
+        reals x = sums[j] * load(s->scale + at) + load(s->bias + at);
+        if (s->base)
+            x = load_some(s->base + row * s->outputs + at, left) + x;
+        if (s->currents)
+            store_some(s->currents + row * s->outputs + at, x, left);
+        if (s->neuron.kind != NO_NEURON)
+            fire(&s->neuron, &s->out, row, group, x, membranes + j);
+    }
+    if (s->neuron.kind != NO_NEURON && first + count == groups_of(s->outputs))
+        clear_rest(&s->neuron, &s->out, row);
+}
+
+INLINE void clear(reals *membranes, int64_t groups)
+{
+    for (int64_t g = 0; g < groups; g++)
+        membranes[g] = (reals){0};
+}
+
+#endif
