@@ -88,6 +88,7 @@ class Dense(ctypes.Structure):
         *_fields(_COUNT, "kernel stride padding out_height out_width outputs"),
         *_fields(_POINTER, "weights scale bias"),
         *_fields(_REAL, "grid largest"),
+        ("integers", _COUNT),
         *_fields(_POINTER, "out rounded"),
     ]
 
@@ -102,7 +103,7 @@ class Depthwise(ctypes.Structure):
         ("unit", _REAL),
         ("neuron", Neuron),
         ("out", Spikes),
-        ("currents", _POINTER),
+        *_fields(_POINTER, "currents map"),
     ]
 
 
@@ -136,5 +137,6 @@ MEASURES: dict[str, type[ctypes.Structure]] = {
     "workspace_of": Synapse,
     "map_bytes_of": Synapse,
     "products_of": Attention,
+    "spread_bytes_of": Depthwise,
 }
 """Kernels that return a number."""

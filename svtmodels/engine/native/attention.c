@@ -17,7 +17,27 @@ struct attention {
     float *products;  /* workspace: [steps][qk / heads][v / heads, padded] */
 };
 
-static inline int bit_of(const uint64_t *row, int64_t c) { return row[c / 64] >> (c % 64) & 1; }
+/* The part of word `w` that channels from, ..., from + count - 1 take, as a mask. */
+INLINE uint64_t part_of(int64_t w, int64_t from, int64_t count)
+{
+    int64_t first = from > w * 64 ? from - w * 64 : 0, end = from + count - w * 64;
+    uint64_t below = end >= 64 ? ~0ull : (1ull << end) - 1;
+    return below & ~0ull << first;
+}
+
+static int64_t count_bits(const uint64_t *row, int64_t from, int64_t count)
+{
+    int64_t n = 0;
+    for (int64_t w = from / 64; w * 64 < from + count; w++)
+        n += __builtin_popcountll(row[w] & part_of(w, from, count));
+    return n;
+}
+
+static void copy_bits(const uint64_t *row, uint64_t *to, int64_t from, int64_t count)
+{
+    for (int64_t w = from / 64; w * 64 < from + count; w++)
+        to[w] |= row[w] & part_of(w, from, count);
+}
 
 /* Channels of a head that fire, and how often. */
 static int64_t list_head(const uint64_t *bits, const uint8_t *counts, int64_t row, int64_t channels,
@@ -205,8 +225,6 @@ void run_token_attention(const struct attention *a)
     int64_t queries = a->qk / a->heads, width = a->v / a->heads, groups = groups_of(a->heads);
     int64_t words = words_of(a->v);
     reals sums[groups], membranes[groups];
-    uint16_t list[queries + 1];
-    uint8_t counts[queries + 1];
     for (int64_t place = 0; place < a->images * a->tokens; place++) {
         int64_t image = place / a->tokens;
         for (int64_t g = 0; g < groups; g++)
@@ -215,7 +233,7 @@ void run_token_attention(const struct attention *a)
             int64_t row = place * a->steps + t;
             float *sum = (float *)sums;
             for (int64_t h = 0; h < a->heads; h++) {
-                int64_t n = list_head(a->q_bits, NULL, row, a->qk, h * queries, queries, list, counts);
+                int64_t n = count_bits(a->q_bits + row * words_of(a->qk), h * queries, queries);
                 sum[h] = (float)n;
                 a->counted[image] += n;
             }
@@ -229,8 +247,7 @@ void run_token_attention(const struct attention *a)
                 uint16_t mask = fired(&a->neuron, sums[g], membranes + g);
                 for (int64_t h = g * LANES; h < a->heads && h < (g + 1) * LANES; h++)
                     if (mask >> (h - g * LANES) & 1)
-                        for (int64_t c = h * width; c < (h + 1) * width; c++)
-                            to[c / 64] |= (uint64_t)bit_of(from, c) << c % 64;
+                        copy_bits(from, to, h * width, width);
             }
         }
     }

@@ -100,8 +100,8 @@ static void sum_some(const uint8_t *in, int64_t step, int64_t lines, int64_t pit
 }
 
 /* PIXELS neighbours of one output line, all steps of them. */
-static void run_pixels(const struct synapse *s, const struct map *m, int64_t line, int64_t x,
-                       int64_t first_row, int64_t pixels)
+INLINE void run_pixels(const struct synapse *s, const struct map *m, int64_t line, int64_t x,
+                       int64_t first_row, int64_t pixels, const int only)
 {
     int64_t groups = groups_of(s->outputs), run = s->kernel * m->channels;
     int64_t pitch = s->steps * m->columns * m->channels, step = s->stride * m->channels;
@@ -118,7 +118,7 @@ static void run_pixels(const struct synapse *s, const struct map *m, int64_t lin
                 reals exact[WIDE];
                 for (int64_t g = 0; g < count; g++)
                     exact[g] = __builtin_convertvector(sums[p][g], reals);
-                settle(s, first_row + p * s->steps + t, first, count, exact, membranes[p]);
+                settle(s, first_row + p * s->steps + t, first, count, exact, membranes[p], only);
             }
         }
     }
@@ -136,7 +136,11 @@ void run_integers(const struct synapse *s)
         for (int64_t y = 0; y < height; y++)
             for (int64_t x = 0; x < width; x += PIXELS) {
                 int64_t row = ((image * height + y) * width + x) * s->steps;
-                run_pixels(s, &m, y, x, row, width - x < PIXELS ? width - x : PIXELS);
+                int64_t pixels = width - x < PIXELS ? width - x : PIXELS;
+                if (only_spikes(s))
+                    run_pixels(s, &m, y, x, row, pixels, 1);
+                else
+                    run_pixels(s, &m, y, x, row, pixels, 0);
             }
     }
 }

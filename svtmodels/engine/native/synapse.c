@@ -173,7 +173,7 @@ struct tile {
     int64_t first_row; /* of the output */
 };
 
-static void run_tile(const struct synapse *s, const struct tile *tile, int64_t image)
+INLINE void run_blocks(const struct synapse *s, const struct tile *tile, const int only)
 {
     int64_t groups = groups_of(s->outputs), rows = s->kernel * s->kernel * s->inputs;
     int64_t size = s->integers ? sizeof(int16_t) : sizeof(float);
@@ -187,11 +187,19 @@ static void run_tile(const struct synapse *s, const struct tile *tile, int64_t i
             clear(membranes, count);
             for (int64_t t = 0; t < s->steps; t++, w++, row++) {
                 sum_rows(s, weights, count, w, sums);
-                settle(s, row, first, count, sums, membranes);
+                settle(s, row, first, count, sums, membranes, only);
             }
         }
         weights += rows * count * LANES * size;
     }
+}
+
+static void run_tile(const struct synapse *s, const struct tile *tile, int64_t image)
+{
+    if (only_spikes(s))
+        run_blocks(s, tile, 1);
+    else
+        run_blocks(s, tile, 0);
     for (int64_t i = 0; i < tile->positions * s->steps; i++)
         s->counted[image] += operations_of(s, tile->windows + i);
 }

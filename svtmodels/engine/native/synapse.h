@@ -26,10 +26,34 @@ struct synapse {
     void *workspace;     /* see `workspace_of` */
 };
 
-/* Currents of `count` groups from `first` on, and the neurons behind them, at one output row. */
-INLINE void settle(const struct synapse *s, int64_t row, int64_t first, int64_t count,
-                   const reals *sums, reals *membranes)
+/* Whether nothing but spikes of official neurons is wanted, which is most of the time. */
+INLINE int only_spikes(const struct synapse *s)
 {
+    return s->neuron.kind == LEAKY && s->neuron.tau == 2 && !s->currents && !s->base;
+}
+
+/* Currents of `count` groups from `first` on, and the neurons behind them, at one output row.
+ * `only` is `only_spikes`, a literal where this is inlined. */
+INLINE void settle(const struct synapse *s, int64_t row, int64_t first, int64_t count,
+                   const reals *sums, reals *membranes, const int only)
+{
+    int64_t behind = s->outputs - (first + count) * LANES;
+    if (only) {
+        uint16_t *bits = (uint16_t *)(s->out.bits + row * words_of(s->outputs)) + first;
+        reals theta = all(s->neuron.theta);
+        for (int64_t j = 0; j < count; j++) {
+            int64_t at = (first + j) * LANES;
+            reals x = sums[j] * load(s->scale + at) + load(s->bias + at);
+            reals h = membranes[j] + (x - membranes[j]) * 0.5f;
+            bits[j] = at_least(h, theta);
+            membranes[j] = unless(bits[j], h);
+        }
+        if (behind < 0)
+            bits[count - 1] &= (uint16_t)(0xffff >> -behind);
+        if (behind <= 0)
+            clear_rest(&s->neuron, &s->out, row);
+        return;
+    }
     for (int64_t j = 0; j < count; j++) {
         int64_t group = first + j, at = group * LANES, left = s->outputs - at;
         reals x = sums[j] * load(s->scale + at) + load(s->bias + at);
@@ -40,7 +64,7 @@ INLINE void settle(const struct synapse *s, int64_t row, int64_t first, int64_t 
         if (s->neuron.kind != NO_NEURON)
             fire(&s->neuron, &s->out, row, group, x, membranes + j);
     }
-    if (s->neuron.kind != NO_NEURON && first + count == groups_of(s->outputs))
+    if (s->neuron.kind != NO_NEURON && behind <= 0)
         clear_rest(&s->neuron, &s->out, row);
 }
 
