@@ -28,6 +28,8 @@ INLINE uint64_t part_of(int64_t w, int64_t from, int64_t count)
 static int64_t count_bits(const uint64_t *row, int64_t from, int64_t count)
 {
     int64_t n = 0;
+    if (from / 64 == (from + count - 1) / 64)
+        return __builtin_popcountll(row[from / 64] >> from % 64 & part_of(0, 0, count));
     for (int64_t w = from / 64; w * 64 < from + count; w++)
         n += __builtin_popcountll(row[w] & part_of(w, from, count));
     return n;
@@ -35,6 +37,10 @@ static int64_t count_bits(const uint64_t *row, int64_t from, int64_t count)
 
 static void copy_bits(const uint64_t *row, uint64_t *to, int64_t from, int64_t count)
 {
+    if (from / 64 == (from + count - 1) / 64) {
+        to[from / 64] |= row[from / 64] & part_of(0, 0, count) << from % 64;
+        return;
+    }
     for (int64_t w = from / 64; w * 64 < from + count; w++)
         to[w] |= row[w] & part_of(w, from, count);
 }

@@ -347,13 +347,17 @@ void count_reach(const struct reach *r)
     for (int64_t y = 0; y < r->height; y++) {
         int64_t lines = windows_over(y, r->height, r);
         for (int64_t image = 0; image < r->images; image++)
-            for (int64_t x = 0; x < r->width; x++) {
+            for (int64_t x = 0, next; x < r->width; x = next) {
+                /* Pixels that as many windows see, all but those at the margins, are one run. */
+                for (next = x + 1; next < r->width && columns[next] == columns[x];)
+                    next++;
                 int64_t row = ((image * r->height + y) * r->width + x) * r->steps, n = 0;
+                int64_t rows = (next - x) * r->steps;
                 if (r->bits)
-                    for (int64_t w = row * words; w < (row + r->steps) * words; w++)
+                    for (int64_t w = row * words; w < (row + rows) * words; w++)
                         n += __builtin_popcountll(r->bits[w]);
                 else
-                    n = sum_of(r->counts + row * r->channels, r->steps * r->channels);
+                    n = sum_of(r->counts + row * r->channels, rows * r->channels);
                 r->counted[image] += n * lines * columns[x];
             }
     }

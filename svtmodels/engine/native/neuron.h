@@ -59,8 +59,7 @@ INLINE void fire(const struct neuron *n, const struct spikes *out, int64_t row, 
         return;
     }
     uint16_t spikes = fired(n, x, v);
-    if (left < LANES)
-        spikes &= (uint16_t)((1u << left) - 1);
+    spikes &= first_of(left);
     ((uint16_t *)(out->bits + row * words_of(out->channels)))[group] = spikes;
 }
 

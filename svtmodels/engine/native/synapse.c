@@ -65,6 +65,7 @@
         }                                                                                         \
     }
 
+/* The sums are 32-bit integers, in vectors that are called reals until `as_reals`. */
 #define SUM_INTEGERS(NAME, COUNT)                                                                 \
     INLINE void NAME(const int16_t *weights, const uint16_t *list, const uint8_t *values,         \
                      int64_t n, int64_t capacity, reals *sums)                                    \
@@ -95,7 +96,7 @@
                 total[j] += __builtin_convertvector(s[j], ints);                                  \
         }                                                                                         \
         for (int j = 0; j < COUNT; j++)                                                           \
-            sums[j] = __builtin_convertvector(total[j], reals);                                   \
+            sums[j] = (reals)total[j];                                                            \
     }
 
 SUM_REALS(reals_1, 1, 4)
@@ -164,38 +165,114 @@ static int64_t operations_of(const struct synapse *s, const struct window *w)
     return total;
 }
 
-/* Windows whose sums are made block after block, so that a block's weights are read from near. */
+/* Windows whose sums are made together, so that weights are read from near: block after block of
+ * groups, and in a block one chunk of weight rows after the other. A chunk fits the first cache if
+ * the lists are long enough to be cut so often, else the second. */
 #define TILE 32
+#define FIRST_CACHE 24576
+#define NEAR 131072 /* a block of up to so many bytes is not worth cutting */
+#define SECOND_CACHE 262144
+#define LONG_ENOUGH 8
 
 struct tile {
     struct window windows[TILE];
     int64_t positions; /* of which each has all steps */
     int64_t first_row; /* of the output */
+    int64_t chunks, chunk_rows;
+    int32_t *cuts; /* [TILE][chunks + 1]: where the lists enter each chunk */
 };
 
-INLINE void run_blocks(const struct synapse *s, const struct tile *tile, const int only)
+static int64_t rows_of(const struct synapse *s) { return s->kernel * s->kernel * s->inputs; }
+
+static int64_t rows_in(const struct synapse *s, int64_t bytes)
 {
-    int64_t groups = groups_of(s->outputs), rows = s->kernel * s->kernel * s->inputs;
-    int64_t size = s->integers ? sizeof(int16_t) : sizeof(float);
-    const char *weights = s->weights;
-    for (int64_t first = 0; first < groups; first += s->block) {
-        int64_t count = groups - first < s->block ? groups - first : s->block;
-        const struct window *w = tile->windows;
-        int64_t row = tile->first_row;
-        for (int64_t p = 0; p < tile->positions; p++) {
-            reals sums[8], membranes[8];
-            clear(membranes, count);
-            for (int64_t t = 0; t < s->steps; t++, w++, row++) {
-                sum_rows(s, weights, count, w, sums);
-                settle(s, row, first, count, sums, membranes, only);
-            }
+    int64_t groups = groups_of(s->outputs) < s->block ? groups_of(s->outputs) : s->block;
+    return bytes / (groups * LANES * (s->integers ? 2 : 4));
+}
+
+static void cut_lists(const struct synapse *s, struct tile *tile)
+{
+    int64_t windows = tile->positions * s->steps, total = 0, rows = rows_in(s, FIRST_CACHE);
+    for (int64_t i = 0; i < windows; i++)
+        total += tile->windows[i].n;
+    int64_t near = rows_of(s) <= rows_in(s, NEAR);
+    if (near || total * rows < LONG_ENOUGH * windows * rows_of(s))
+        rows = rows_in(s, SECOND_CACHE);
+    tile->chunk_rows = rows;
+    tile->chunks = (rows_of(s) + rows - 1) / rows;
+    for (int64_t i = 0; i < windows && tile->chunks > 1; i++) {
+        const struct window *w = tile->windows + i;
+        int32_t *cuts = tile->cuts + i * (tile->chunks + 1);
+        int64_t at = 0;
+        for (int64_t chunk = 0; chunk < tile->chunks; chunk++) {
+            cuts[chunk] = (int32_t)at;
+            while (at < w->n && w->list[at] < (chunk + 1) * rows)
+                at++;
         }
-        weights += rows * count * LANES * size;
+        cuts[tile->chunks] = (int32_t)w->n;
     }
 }
 
-static void run_tile(const struct synapse *s, const struct tile *tile, int64_t image)
+INLINE reals added(const struct synapse *s, reals a, reals b)
 {
+    return s->integers ? (reals)((ints)a + (ints)b) : a + b;
+}
+
+/* Sums of a tile for one block, chunk by chunk. */
+static void sum_chunks(const struct synapse *s, const struct tile *tile, const void *weights,
+                       int64_t count, reals sums[TILE][8])
+{
+    int64_t windows = tile->positions * s->steps;
+    for (int64_t i = 0; i < windows; i++)
+        clear(sums[i], count);
+    for (int64_t chunk = 0; chunk < tile->chunks; chunk++)
+        for (int64_t i = 0; i < windows; i++) {
+            const struct window *w = tile->windows + i;
+            const int32_t *cuts = tile->cuts + i * (tile->chunks + 1) + chunk;
+            struct window part = {w->list + cuts[0], w->values ? w->values + cuts[0] : NULL,
+                                  cuts[1] - cuts[0]};
+            reals some[8];
+            sum_rows(s, weights, count, &part, some);
+            for (int64_t j = 0; j < count; j++)
+                sums[i][j] = added(s, sums[i][j], some[j]);
+        }
+}
+
+INLINE void as_reals(const struct synapse *s, reals *sums, int64_t count)
+{
+    for (int64_t j = 0; j < count && s->integers; j++)
+        sums[j] = __builtin_convertvector((ints)sums[j], reals);
+}
+
+INLINE void run_blocks(const struct synapse *s, const struct tile *tile, const int only)
+{
+    int64_t groups = groups_of(s->outputs), size = s->integers ? sizeof(int16_t) : sizeof(float);
+    int in_chunks = tile->chunks > 1;
+    const char *weights = s->weights;
+    reals all_sums[TILE][8];
+    for (int64_t first = 0; first < groups; first += s->block) {
+        int64_t count = groups - first < s->block ? groups - first : s->block;
+        if (in_chunks)
+            sum_chunks(s, tile, weights, count, all_sums);
+        int64_t row = tile->first_row, i = 0;
+        for (int64_t p = 0; p < tile->positions; p++) {
+            reals membranes[8];
+            clear(membranes, count);
+            for (int64_t t = 0; t < s->steps; t++, i++, row++) {
+                reals own[8], *sums = in_chunks ? all_sums[i] : own;
+                if (!in_chunks)
+                    sum_rows(s, weights, count, tile->windows + i, own);
+                as_reals(s, sums, count);
+                settle(s, row, first, count, sums, membranes, only);
+            }
+        }
+        weights += rows_of(s) * count * LANES * size;
+    }
+}
+
+static void run_tile(const struct synapse *s, struct tile *tile, int64_t image)
+{
+    cut_lists(s, tile);
     if (only_spikes(s))
         run_blocks(s, tile, 1);
     else
@@ -209,11 +286,18 @@ static int64_t positions_per_tile(const struct synapse *s)
     return s->steps < TILE ? TILE / s->steps : 1;
 }
 
+static int64_t cut_bytes(const struct synapse *s)
+{
+    return TILE * (rows_of(s) / rows_in(s, FIRST_CACHE) + 2) * (int64_t)sizeof(int32_t);
+}
+
 /* Room for the lists of a tile; returns what is behind it. */
 static char *open_tile(const struct synapse *s, struct tile *tile)
 {
     int64_t window = s->kernel * s->kernel * s->inputs + SLACK;
     char *at = s->workspace;
+    tile->cuts = (int32_t *)at;
+    at += cut_bytes(s);
     for (int64_t i = 0; i < TILE; i++, at += 3 * window + window % 2) {
         tile->windows[i].list = (uint16_t *)at;
         tile->windows[i].values = s->bits ? NULL : (uint8_t *)(at + 2 * window);
@@ -340,5 +424,5 @@ int64_t workspace_of(const struct synapse *s)
 {
     int64_t window = s->kernel * s->kernel * s->inputs + SLACK;
     int64_t lines = s->height * s->steps, length = s->width * s->inputs + SLACK;
-    return TILE * (3 * window + 1) + lines * (3 * length + 4 * (s->width + 1)) + 128;
+    return cut_bytes(s) + TILE * (3 * window + 1) + lines * (3 * length + 4 * (s->width + 1)) + 128;
 }

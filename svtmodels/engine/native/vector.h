@@ -102,39 +102,60 @@ INLINE reals clamped(reals x, float low, float high)
 
 INLINE reals load(const float *x) { return *(const loose_reals *)x; }
 
+/* The first lanes, up to 16, as a mask of bits. */
+INLINE uint16_t first_of(int64_t lanes)
+{
+    return lanes >= LANES ? 0xffff : (uint16_t)((1u << lanes) - 1);
+}
+
 INLINE reals load_some(const float *x, int64_t lanes)
 {
+#ifdef __AVX512F__
+    return (reals)_mm512_maskz_loadu_ps(first_of(lanes), x);
+#else
     if (lanes >= LANES)
         return load(x);
     reals out = {0};
     memcpy(&out, x, (size_t)lanes * sizeof(float));
     return out;
+#endif
 }
 
 INLINE void store_some(float *x, reals values, int64_t lanes)
 {
-    if (lanes >= LANES)
-        *(loose_reals *)x = values;
-    else
-        memcpy(x, &values, (size_t)lanes * sizeof(float));
+#ifdef __AVX512F__
+    _mm512_mask_storeu_ps(x, first_of(lanes), (__m512)values);
+#else
+    memcpy(x, &values, lanes >= LANES ? sizeof values : (size_t)lanes * sizeof(float));
+#endif
 }
 
 /* Up to 16 small integers as floats. */
 INLINE reals load_counts(const uint8_t *x, int64_t lanes)
 {
+#ifdef __AVX512BW__
+    __m128i loaded = _mm_maskz_loadu_epi8(first_of(lanes), x);
+    return (reals)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(loaded));
+#else
     uint8_t bytes[LANES] = {0};
     memcpy(bytes, x, lanes >= LANES ? LANES : (size_t)lanes);
     typedef uint8_t small __attribute__((vector_size(16)));
     small loaded;
     memcpy(&loaded, bytes, sizeof loaded);
     return __builtin_convertvector(loaded, reals);
+#endif
 }
 
 INLINE void store_counts(uint8_t *x, reals values, int64_t lanes)
 {
+#ifdef __AVX512BW__
+    __m128i stored = _mm512_cvtepi32_epi8(_mm512_cvttps_epi32((__m512)values));
+    _mm_mask_storeu_epi8(x, first_of(lanes), stored);
+#else
     typedef uint8_t small __attribute__((vector_size(16)));
     small stored = __builtin_convertvector(__builtin_convertvector(values, ints), small);
     memcpy(x, &stored, lanes >= LANES ? LANES : (size_t)lanes);
+#endif
 }
 
 #endif
