@@ -17,12 +17,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..spaces.surgery import SurgeryOptions
 from ..svtmodels.costs import parent_bytes
+from ..svtmodels.engine.prefix_cache import MEBIBYTE, PrefixCache
 from ..svtmodels.network import Network
 from ..svtmodels.official import build_official
 from ..svtmodels.surgery.activity import Activity, collect_activity
 from ..svtmodels.surgery.moments import Moments, collect_moments
-from .accuracy import batches, correct
+from .accuracy import BATCH_SIZE, batches, correct
 from .builder import CandidateBuilder
 from .data.dataset import ImageData
 from .data.preprocessing import Preprocessing
@@ -30,9 +32,10 @@ from .data.splits import Splits
 from .drift import Traces, collect_traces
 from .energy import energy_preset
 from .evaluator import EvaluationSettings, Evaluator
+from .runner import Runner
 from .surgery_cache import shared_cache
 
-CODE_VERSION = 4
+CODE_VERSION = 5
 """Raised whenever the same candidate may evaluate differently than before."""
 
 
@@ -52,7 +55,6 @@ class Blueprint:
         activity: of its channels, as far as surgery needs it.
         traces: membrane potentials of the trained network.
         search_correct: whether the trained network is right, bool per search image.
-        test_correct: the same per test image.
         settings: of the evaluation.
     """
 
@@ -67,7 +69,6 @@ class Blueprint:
     activity: Activity
     traces: Traces
     search_correct: NDArray[np.bool_]
-    test_correct: NDArray[np.bool_]
     settings: EvaluationSettings
 
     @classmethod
@@ -79,7 +80,7 @@ class Blueprint:
         settings: EvaluationSettings,
         seed: int = 0,
     ) -> Blueprint:
-        """Measure the trained network once: its traces and its answers.
+        """Measure the trained network once: its traces, and its answers on the search images.
 
         Raises:
             BadInput: unknown energy preset.
@@ -88,10 +89,11 @@ class Blueprint:
         calibration = splits.calibration.take(
             range(min(settings.gate_images, len(splits.calibration)))
         )
-        # The sequential test needs an order that does not depend on the answers.
+        # Batches of no order of their own; the sequential test draws one per candidate.
         order = np.random.default_rng(seed).permutation(len(splits.search))
         search = splits.search.take(order)
         batch = settings.batch_size
+        runner = Runner(network, settings.engine)
         inputs = preprocessing.apply(calibration.images)
         return cls(
             architecture=network.architecture,
@@ -101,13 +103,12 @@ class Blueprint:
             search=search,
             test=splits.test,
             preprocessing=preprocessing,
-            moments=_moments(network, splits.calibration, preprocessing, settings, seed),
+            moments=_moments(network, splits.calibration, preprocessing, settings.surgery, seed),
             activity=collect_activity(
                 network, batches(splits.calibration, preprocessing, batch), settings.surgery
             ),
-            traces=collect_traces(network, inputs, batch, seed),
-            search_correct=correct(network, search, preprocessing, batch).numpy(),
-            test_correct=correct(network, splits.test, preprocessing, batch).numpy(),
+            traces=collect_traces(network, inputs, batch, seed, runner=runner),
+            search_correct=correct(runner, search, preprocessing, batch).numpy(),
             settings=settings,
         )
 
@@ -122,7 +123,6 @@ class Blueprint:
             preprocessing=self.preprocessing,
             traces=self.traces,
             search_correct=self.search_correct,
-            test_correct=self.test_correct,
             settings=self.settings,
         )
 
@@ -131,7 +131,10 @@ class Blueprint:
         options = self.settings.surgery
         images = self.preprocessing.apply(self.calibration.images[: options.recovery_images])
         cache = shared_cache(_digest([self._of_network(), asdict(options)]))
-        return CandidateBuilder(self.network(), options, self.moments, images, self.activity, cache)
+        prefixes = PrefixCache(self.settings.prefix_mib * MEBIBYTE)
+        return CandidateBuilder(
+            self.network(), options, self.moments, images, self.activity, cache, prefixes
+        )
 
     def network(self) -> Network:
         """The trained network over these arrays, in eval mode."""
@@ -153,7 +156,7 @@ class Blueprint:
             "search": self.search.digest[:16],
             "test": self.test.digest[:16],
             "preprocessing": _digest(self.preprocessing.to_dict()),
-            "settings": _digest(asdict(self.settings)),
+            "settings": _digest(_deciding(self.settings)),
         }
 
     def _of_network(self) -> dict[str, str]:
@@ -177,8 +180,13 @@ class Blueprint:
             content.update(self.moments[name].products.tobytes())
         return content.hexdigest()[:16]
 
-    def parent(self) -> dict[str, Any]:
-        """What is known of the trained network, for reports and for the front's file."""
+    def parent(self, accuracy_test: float | None) -> dict[str, Any]:
+        """What is known of the trained network, for reports and for the front's file.
+
+        Args:
+            accuracy_test: on the test images, which nothing looks at before the end; None:
+                nothing did.
+        """
         evaluator = self.build()
         measures = evaluator.parent_measures()
         network = evaluator.network
@@ -191,7 +199,7 @@ class Blueprint:
             "n_search": len(self.search),
             "n_test": len(self.test),
             "accuracy_search": float(self.search_correct.mean()),
-            "accuracy_test": float(self.test_correct.mean()) if len(self.test) else None,
+            "accuracy_test": accuracy_test,
             "energy_preset": {"name": preset.name, "mac_pj": preset.mac, "ac_pj": preset.ac},
             "energy_formula": preset.formula,
             "sites": [
@@ -212,13 +220,20 @@ def _moments(
     network: Network,
     calibration: ImageData,
     preprocessing: Preprocessing,
-    settings: EvaluationSettings,
+    options: SurgeryOptions,
     seed: int,
 ) -> dict[str, Moments]:
-    if not settings.surgery.second_order:
+    if not options.second_order:
         return {}
-    inputs = (images for images, _ in batches(calibration, preprocessing, settings.batch_size))
+    # Which vectors are sampled depends on the batches: these are the same for every batch size
+    # of the evaluation, or candidates would be built differently.
+    inputs = (images for images, _ in batches(calibration, preprocessing, BATCH_SIZE))
     return collect_moments(network, inputs, len(calibration), seed)
+
+
+def _deciding(settings: EvaluationSettings) -> dict[str, Any]:
+    """Settings that a result may depend on."""
+    return {name: value for name, value in asdict(settings).items() if name != "prefix_mib"}
 
 
 def _digest(value: Any) -> str:

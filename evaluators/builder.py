@@ -11,6 +11,7 @@ from ..spaces.candidate import Candidate
 from ..spaces.site import SiteKind
 from ..spaces.surgery import SurgeryOptions
 from ..svtmodels.costs import Costs, static_costs
+from ..svtmodels.engine.prefix_cache import PrefixCache
 from ..svtmodels.network import RECOVERY_SITE, Network
 from ..svtmodels.surgery.activity import Activity
 from ..svtmodels.surgery.cache import SurgeryCache
@@ -33,6 +34,11 @@ class CandidateBuilder:
         images: network input, [B, ...], of which the first serve recovery.
         activity: of its channels; None where the options need none.
         cache: of prepared surgery; None: this builder's own.
+        prefixes: what candidates have in common; None: nothing is reused.
+
+    Attributes:
+        network: the trained one.
+        prefixes: as they were given.
     """
 
     def __init__(
@@ -43,8 +49,10 @@ class CandidateBuilder:
         images: Tensor,
         activity: Activity | None = None,
         cache: SurgeryCache | None = None,
+        prefixes: PrefixCache | None = None,
     ) -> None:
         self.network = network
+        self.prefixes = prefixes
         self._prepared = PreparedSurgery(network, options, moments, activity, cache)
         self._images = images[: options.recovery_images]
         self._method = options.recovery
@@ -59,7 +67,7 @@ class CandidateBuilder:
         small = compress(self.network, candidate, self._prepared)
         # What nothing was done to needs no recovery, and stays the same bit for bit.
         if self.images_for(candidate):
-            recover(small, self._reference, self._images, self._method)
+            recover(small, self._reference, self._images, self._method, self.prefixes)
         # Last of all: recovery moves scales, biases and thresholds off any grid.
         if self._fixed:
             to_fixed_point(small)

@@ -7,7 +7,7 @@ neurons of the calibration images; the mean over layers is the gate's measure (A
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -16,13 +16,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import override
 
 from ..spaces.errors import BadInput
 from ..svtmodels.declaration import NeuronLayer
-from ..svtmodels.engine.program import Program
+from ..svtmodels.engine.prefix import Images
 from ..svtmodels.network import Network
 from ..svtmodels.parts.neuron import Neuron
+from .engines import PLAIN
+from .runner import Runner
 
+GATE = "gate"
+"""How the images of the gate begin to be called, batch by batch."""
 SAMPLES_PER_LAYER = 4096
 """Neurons per layer whose trace is kept, so that memory stays bounded."""
 
@@ -55,7 +60,7 @@ def collect_traces(
     batch_size: int,
     seed: int = 0,
     samples: int = SAMPLES_PER_LAYER,
-    program: Program | None = None,
+    runner: Runner | None = None,
 ) -> Traces:
     """Traces of the trained network on calibration inputs [B, ...].
 
@@ -65,7 +70,7 @@ def collect_traces(
         batch_size: images per pass.
         seed: of the sample.
         samples: per layer, at most.
-        program: of the network, if that is what runs.
+        runner: of the network; None: it runs as plain torch modules.
 
     Raises:
         BadInput: the network mixes the images of a batch.
@@ -76,7 +81,7 @@ def collect_traces(
             'measured depends on how they are batched; build it with proj_lif_over="T".'
         )
     recorder = _Sampler(network, len(inputs), samples, seed)
-    _run(network, program, inputs, batch_size, recorder)
+    _run(runner or Runner(network, PLAIN), inputs, batch_size, recorder)
     return recorder.traces()
 
 
@@ -86,15 +91,23 @@ def layer_drifts(
     traces: Traces,
     inputs: Tensor,
     batch_size: int,
-    program: Program | None = None,
+    runner: Runner | None = None,
 ) -> dict[str, float]:
     """Drift of every neuron layer of a compressed network from its parent's traces.
 
     Compared on the kept channels, the kept tokens and the first T' steps; normalised by the
     parent's sum over the same. A layer with nothing left to compare is left out.
+
+    Args:
+        network: compressed.
+        traces: of its parent.
+        inputs: the images of the traces.
+        batch_size: images per pass.
+        runner: of the network, which may reuse what others left of these images; None: it runs
+            as plain torch modules.
     """
     recorder = _Comparer(network, traces)
-    _run(network, program, inputs, batch_size, recorder)
+    _run(runner or Runner(network, PLAIN), inputs, batch_size, recorder)
     return recorder.drifts()
 
 
@@ -110,6 +123,10 @@ class _Recorder(abc.ABC):
         self.network = network
         self.start = 0
 
+    def batch(self, start: int) -> None:
+        """The images from this one on come next."""
+        self.start = start
+
     @abc.abstractmethod
     def layer(self, layer: NeuronLayer, neuron: Neuron, currents: Tensor) -> None:
         """Take in what enters a layer."""
@@ -117,6 +134,14 @@ class _Recorder(abc.ABC):
     @abc.abstractmethod
     def selected(self, site: str, kept: Tensor) -> None:
         """Take in the token indices, [B, k] or [T, B, k], that a block processes."""
+
+    def noted(self) -> Any:
+        """What was noted of this batch so far."""
+        raise AssertionError("what this recorder notes is never reused")
+
+    def replay(self, noted: Any) -> None:
+        """Note what was noted of this batch before."""
+        raise AssertionError("what this recorder notes is never reused")
 
 
 class _Sampler(_Recorder):
@@ -168,6 +193,21 @@ class _Comparer(_Recorder):
         self._present: dict[str, Tensor] = {}
         self._change: dict[str, float] = {}
         self._reference: dict[str, float] = {}
+        self._noted: list[tuple[str, float, float]] = []
+
+    @override
+    def batch(self, start: int) -> None:
+        super().batch(start)
+        self._noted = []
+
+    @override
+    def noted(self) -> tuple[tuple[str, float, float], ...]:
+        return tuple(self._noted)
+
+    @override
+    def replay(self, noted: Sequence[tuple[str, float, float]]) -> None:
+        for name, change, reference in noted:
+            self._note(name, change, reference)
 
     def selected(self, site: str, kept: Tensor) -> None:
         tokens = next(s.tokens for s in self.network.declaration.tokens if s.name == site)
@@ -198,8 +238,7 @@ class _Comparer(_Recorder):
             potential, parent = potential * there, parent * there
         change = float((potential - parent).abs().sum(dtype=torch.float64))
         reference = float(parent.abs().sum(dtype=torch.float64))
-        self._change[layer.name] = self._change.get(layer.name, 0.0) + change
-        self._reference[layer.name] = self._reference.get(layer.name, 0.0) + reference
+        self._note(layer.name, change, reference)
 
     def drifts(self) -> dict[str, float]:
         return {
@@ -207,6 +246,11 @@ class _Comparer(_Recorder):
             for name, reference in self._reference.items()
             if reference > 0
         }
+
+    def _note(self, name: str, change: float, reference: float) -> None:
+        self._change[name] = self._change.get(name, 0.0) + change
+        self._reference[name] = self._reference.get(name, 0.0) + reference
+        self._noted.append((name, change, reference))
 
     def _position(
         self, layer: NeuronLayer, image: NDArray[np.int64], position: NDArray[np.int64]
@@ -224,9 +268,8 @@ class _Comparer(_Recorder):
         return places[channel]
 
 
-def _run(
-    network: Network, program: Program | None, inputs: Tensor, batch_size: int, recorder: _Recorder
-) -> None:
+def _run(runner: Runner, inputs: Tensor, batch_size: int, recorder: _Recorder) -> None:
+    network, program = runner.network, runner.program
     layers = {layer.name: layer for layer in network.declaration.neurons}
 
     def see(path: str, currents: Tensor) -> None:
@@ -235,14 +278,15 @@ def _run(
 
     # Hooks see what runs as plain modules, the watcher what the program runs.
     watching = nullcontext() if program is None else program.watched(see)
-    run = network if program is None else program
     hooks = [_watch_neurons(network, layer, recorder) for layer in network.declaration.neurons]
     hooks += [_watch_selector(network, site, recorder) for site in network.processed_tokens]
     try:
         with watching:
             for start in range(0, len(inputs), batch_size):
-                recorder.start = start
-                run(inputs[start : start + batch_size])
+                recorder.batch(start)
+                batch = inputs[start : start + batch_size]
+                images = Images(f"{GATE} {start} {len(batch)}", np.arange(len(batch)))
+                runner(batch, images, recorder)
     finally:
         for hook in hooks:
             hook.remove()

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..spaces.candidate import Candidate
+from .image_order import ImageOrder
+from .paired_answers import PairedAnswers
 
 
 class State(enum.StrEnum):
@@ -46,11 +48,13 @@ class Gate:
         rivals: (bytes, accuracy) of committed front members, ascending in bytes. Where no
             accuracy limit is set, a candidate that is surely less accurate than a rival of at
             most its bytes is rejected.
+        order: which search images come early.
     """
 
     version: int = 0
     max_drift: float | None = None
     rivals: tuple[tuple[int, float], ...] = ()
+    order: ImageOrder = field(default_factory=ImageOrder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +90,11 @@ class Evaluation:
         stage: the last stage that ran.
         measures: ``bytes, bytes_ratio, parameters, macs, state_bytes`` (of the membranes of one
             image, at run time) after static; ``drift`` after drift;
-            ``accuracy`` (search split, fraction), ``n_search`` after subset (up to the image that
-            decided) or full; ``drop`` (parent's accuracy minus its own, on the same images);
+            ``accuracy`` (search split, fraction), ``drop`` (parent's accuracy minus its own) and
+            ``n_search`` (images) after full: plain means over all search images. Rejected by
+            subset: ``n_search`` up to the image that decided, and weighted estimates from these
+            of what the other two are on all search images (`DropTest.estimate`), no plain means,
+            as images on which candidates differ come early;
             ``synops, energy_mj, energy_literature_mj`` (per image) after full. On the test split:
             ``accuracy_test, n_test, drop_test, drop_low, drop_high`` (95 % interval).
         rejection: the verdict of the gate; an audited evaluation may carry one and be complete.
@@ -95,6 +102,8 @@ class Evaluation:
         audited: whether the gate was told to let it pass.
         gate_version: `Gate.version` that it was judged by.
         image_evaluations: forward passes of one image that it took.
+        answers: search images on which it and the trained network differ, up to the one that
+            decided; None where it got to none.
         error: traceback of a FAILED, LOST or QUARANTINED one.
         timing: seconds per stage and worker name; measured, no part of the identity.
     """
@@ -108,6 +117,7 @@ class Evaluation:
     audited: bool = False
     gate_version: int = 0
     image_evaluations: int = 0
+    answers: PairedAnswers | None = None
     error: str | None = None
     timing: Mapping[str, Any] = field(default_factory=dict)
 
@@ -137,6 +147,7 @@ class Evaluation:
             "audited": self.audited,
             "gate_version": self.gate_version,
             "image_evaluations": self.image_evaluations,
+            "answers": None if self.answers is None else self.answers.to_dict(),
             "error": self.error,
             "timing": dict(self.timing),
         }
@@ -144,7 +155,7 @@ class Evaluation:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:
         """Evaluation from `to_dict`; the candidate is taken as it stands (our own record)."""
-        rejection = data["rejection"]
+        rejection, answers = data["rejection"], data["answers"]
         return cls(
             candidate=Candidate.from_record(data["candidate"]),
             state=State(data["state"]),
@@ -157,6 +168,7 @@ class Evaluation:
             audited=bool(data["audited"]),
             gate_version=int(data["gate_version"]),
             image_evaluations=int(data["image_evaluations"]),
+            answers=None if answers is None else PairedAnswers.from_dict(answers),
             error=data["error"],
             timing=dict(data["timing"]),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,20 +12,26 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..spaces.candidate import Candidate
 from ..spaces.surgery import DEFAULT, SurgeryOptions
 from ..svtmodels.costs import Costs, parent_bytes, static_costs
+from ..svtmodels.engine.prefix import Images
 from ..svtmodels.network import Network
 from ..svtmodels.neuron_sizes import neuron_sizes
-from .accuracy import BATCH_SIZE, batches
+from .accuracy import BATCH_SIZE, batches, correct
 from .builder import CandidateBuilder
 from .data.dataset import ImageData
 from .data.preprocessing import Preprocessing
 from .drift import Traces, layer_drifts, mean_drift
 from .energy import energy_preset
+from .engines import COMPILED
 from .evaluation import Evaluation, Gate, Rejection, Request, Stage, State
+from .image_order import Draw, draw_images
 from .intervals import paired_interval
+from .paired_answers import PairedAnswers
+from .runner import Runner
 from .sequential import DropTest
 from .synops import SynOpCounter
 
@@ -42,6 +49,9 @@ class EvaluationSettings:
         max_bytes: of the packed tensors; None: no limit.
         max_energy_mj: per image; None: no limit.
         surgery: how candidates are built; its recovery images are the first of the gate's.
+        engine: what runs networks, of `ENGINES`.
+        prefix_mib: memory for what candidates have in common, in MiB; 0: nothing is reused. It
+            costs memory and saves time; no result depends on it.
     """
 
     batch_size: int = BATCH_SIZE
@@ -52,6 +62,8 @@ class EvaluationSettings:
     max_bytes: int | None = None
     max_energy_mj: float | None = None
     surgery: SurgeryOptions = DEFAULT
+    engine: str = COMPILED
+    prefix_mib: int = 256
 
 
 class Evaluator:
@@ -71,11 +83,11 @@ class Evaluator:
         preprocessing: Preprocessing,
         traces: Traces,
         search_correct: NDArray[np.bool_],
-        test_correct: NDArray[np.bool_],
         settings: EvaluationSettings,
     ) -> None:
         self.network = builder.network
         self.settings = settings
+        self.prefixes = builder.prefixes
         self._builder = builder
         self._calibration = preprocessing.apply(calibration.images)
         self._search = search
@@ -83,7 +95,6 @@ class Evaluator:
         self._preprocessing = preprocessing
         self._traces = traces
         self._search_correct = search_correct
-        self._test_correct = test_correct
         self._preset = energy_preset(settings.energy_preset)
         self._parent_bytes = parent_bytes(builder.network)
         # Shapes, looked up by every static stage, which runs no pass of its own.
@@ -104,10 +115,11 @@ class Evaluator:
     def parent_measures(self) -> dict[str, float]:
         """Static costs, SynOps and energy of the trained network itself."""
         costs = static_costs(self.network, Candidate())
-        counted = SynOpCounter(self.network)
+        runner = self._runner(self.network)
+        counted = SynOpCounter(self.network, runner.program)
         with counted:
             for images, _ in batches(self._search, self._preprocessing, self.settings.batch_size):
-                self.network(images)
+                runner(images)
         measures = self._operations(costs, counted, len(self._search), self.network.time_steps)
         static = {
             "parameters": costs.parameters,
@@ -124,8 +136,14 @@ class Evaluator:
         if limit is not None and costs.bytes > limit:
             return run.infeasible(costs.bytes / limit - 1)
         with run.timed(Stage.DRIFT):
-            small = self._builder.build(run.candidate)
-            drifts = layer_drifts(small, self._traces, self._calibration, self.settings.batch_size)
+            runner = self._runner(self._builder.build(run.candidate))
+            drifts = layer_drifts(
+                runner.network,
+                self._traces,
+                self._calibration,
+                self.settings.batch_size,
+                runner,
+            )
             run.measures["drift"] = mean_drift(drifts)
             run.images += self._builder.images_for(run.candidate) + len(self._calibration)
         gate = run.request.gate
@@ -134,7 +152,7 @@ class Evaluator:
             if not run.request.audited:
                 return run.rejected(run.measures["drift"] - gate.max_drift)
         with run.timed(Stage.SUBSET):
-            done = self._judge(run, small, costs)
+            done = self._judge(run, runner, costs)
         if not done:
             assert run.rejection is not None
             return run.rejected(run.measures["drop"] - run.rejection.threshold)
@@ -151,43 +169,73 @@ class Evaluator:
         }
 
     @torch.inference_mode()
-    def _judge(self, run: _Run, small: Network, costs: Costs) -> bool:
+    def _judge(self, run: _Run, runner: Runner, costs: Costs) -> bool:
         """Go through the search images; False if the sequential test ended it."""
-        limit = self._allowed_drop(run.request.gate, costs.bytes)
-        test = None if limit is None else DropTest(limit, self.settings.alpha)
-        counted = SynOpCounter(small)
-        answers = np.zeros(0, np.bool_)
+        draw = draw_images(run.request.gate.order, run.candidate.key, self._search_correct)
+        test = self._test_of(run, draw, costs.bytes)
+        # Whoever is sure to see all images sees them as they lie, in the batches of the parent.
+        stops = test is not None and not run.request.audited
+        order = draw.order if stops else np.arange(len(draw.order))
+        differences = np.zeros(len(order), np.int64)
+        counted = SynOpCounter(runner.network, runner.program)
         with counted:
-            for images, labels in batches(
-                self._search, self._preprocessing, self.settings.batch_size
-            ):
-                right = (small(images).argmax(1) == labels).numpy()
-                answers = np.concatenate([answers, right])
+            for start in range(0, len(order), self.settings.batch_size):
+                rows = order[start : start + self.settings.batch_size]
+                images, labels = self._take(rows)
+                right = (runner(images, Images("search", rows)).argmax(1) == labels).numpy()
+                differences[rows] = self._search_correct[rows].astype(np.int64) - right
                 run.images += len(right)
-                if test is None or run.rejection is not None:
-                    continue
-                test.update(self._differences(answers)[test.n :])
-                if test.rejected:
-                    # Only up to the image that decided: the cut into batches changes nothing.
-                    decided = self._accuracy(answers[: test.rejected_at])
-                    run.rejection = Rejection(Stage.SUBSET, decided["drop"], test.limit)
-                    if not run.request.audited:
-                        run.measures |= decided
+                if test is not None and stops:
+                    test.update(differences[rows])
+                    if self._says_no(run, test):
+                        self._note_estimate(run, test, draw, differences)
                         return False
-        run.measures |= self._accuracy(answers)
-        run.measures |= self._operations(costs, counted, len(answers), small.time_steps)
+        if test is not None and not stops:
+            test.update(differences[draw.order])
+            self._says_no(run, test)
+        run.answers = PairedAnswers.of(differences, order)
+        run.measures |= self._accuracy(differences)
+        run.measures |= self._operations(costs, counted, len(order), runner.network.time_steps)
         return True
 
-    def _differences(self, answers: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Parent is right minus candidate is right, for the first images."""
-        return self._search_correct[: len(answers)].astype(np.int64) - answers
+    def _test_of(self, run: _Run, draw: Draw, size: int) -> DropTest | None:
+        """Test of a candidate; None where any drop is of interest or another stage said no."""
+        limit = self._allowed_drop(run.request.gate, size)
+        if limit is None or run.rejection is not None:
+            return None
+        return DropTest(limit, draw.weights, draw.parent_right, self.settings.alpha)
 
-    def _accuracy(self, answers: NDArray[np.bool_]) -> dict[str, float]:
-        seen = len(answers)
+    def _take(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Network inputs and labels of some search images."""
+        inputs = self._preprocessing.apply(self._search.images[rows])
+        return inputs, torch.from_numpy(self._search.labels[rows])
+
+    def _says_no(self, run: _Run, test: DropTest) -> bool:
+        """Note a rejection; one by the last image of all comes too late to be one."""
+        if test.rejected_at is None or test.rejected_at == len(self._search):
+            return False
+        run.rejection = Rejection(Stage.SUBSET, test.estimate, test.limit)
+        return True
+
+    def _note_estimate(
+        self, run: _Run, test: DropTest, draw: Draw, differences: NDArray[np.int64]
+    ) -> None:
+        """Only up to the image that decided: the cut into batches changes nothing."""
+        assert test.rejected_at is not None
+        run.answers = PairedAnswers.of(differences, draw.order[: test.rejected_at])
+        run.measures |= {
+            "accuracy": float(self._search_correct.mean()) - test.estimate,
+            "n_search": test.rejected_at,
+            "drop": test.estimate,
+        }
+
+    def _accuracy(self, differences: NDArray[np.int64]) -> dict[str, float]:
+        """Plain means over all search images."""
+        seen, lost = len(differences), int(differences.sum())
         return {
-            "accuracy": int(answers.sum()) / seen,
+            "accuracy": (int(self._search_correct.sum()) - lost) / seen,
             "n_search": seen,
-            "drop": int(self._differences(answers).sum()) / seen,
+            "drop": lost / seen,
         }
 
     def _allowed_drop(self, gate: Gate, size: int) -> float | None:
@@ -211,24 +259,35 @@ class Evaluator:
     @torch.inference_mode()
     def _on_test(self, run: _Run) -> Evaluation:
         with run.timed(Stage.FULL):
-            small = self._builder.build(run.candidate)
+            runner = self._runner(self._builder.build(run.candidate))
             answers = [
-                (small(images).argmax(1) == labels).numpy()
+                (runner(images).argmax(1) == labels).numpy()
                 for images, labels in batches(
                     self._test, self._preprocessing, self.settings.batch_size
                 )
             ]
         right = np.concatenate(answers)
-        low, high = paired_interval(self._test_correct, right)
+        parent = self._test_correct
+        low, high = paired_interval(parent, right)
         run.images += self._builder.images_for(run.candidate) + len(right)
         run.measures |= {
             "accuracy_test": float(right.mean()),
             "n_test": len(right),
-            "drop_test": float(self._test_correct.mean() - right.mean()),
+            "parent_accuracy_test": float(parent.mean()),
+            "drop_test": float(parent.mean() - right.mean()),
             "drop_low": low,
             "drop_high": high,
         }
         return run.complete()
+
+    @functools.cached_property
+    def _test_correct(self) -> NDArray[np.bool_]:
+        """Answers of the trained network: not before a front member is tested, and only then."""
+        runner, batch = self._runner(self.network), self.settings.batch_size
+        return correct(runner, self._test, self._preprocessing, batch).numpy()
+
+    def _runner(self, network: Network) -> Runner:
+        return Runner(network, self.settings.engine, self._builder.prefixes)
 
     def _operations(
         self, costs: Costs, counted: SynOpCounter, images: int, steps: int
@@ -254,6 +313,7 @@ class _Run:
         self.measures: dict[str, float] = {}
         self.rejection: Rejection | None = None
         self.images = 0
+        self.answers: PairedAnswers | None = None
         self._seconds: dict[str, float] = {}
 
     @contextmanager
@@ -284,5 +344,6 @@ class _Run:
             audited=self.request.audited,
             gate_version=self.request.gate.version,
             image_evaluations=self.images,
+            answers=self.answers,
             timing=timing,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from .data.preprocessing import Preprocessing
 from .data.settings import load_splits
 from .data.splits import Splits, held_out_digest
 from .evaluator import EvaluationSettings
+from .runner import available_engine, plain_note
 
 _PREPROCESSING = "preprocessing"
 
@@ -95,6 +96,9 @@ def prepare(
     splits = load_splits(options, with_train=False)
     _check_fit(model.network, splits)
     notes = [splits.declared, _held_out_note(model.network, splits)]
+    engine, missing = available_engine(settings.engine)
+    settings = replace(settings, engine=engine)
+    notes += [note for note in (missing, plain_note(model.network, engine)) if note is not None]
     blueprint = Blueprint.prepare(model.network, splits, preprocessing, settings, seed)
     left = without_moments(model.network, blueprint.moments)
     if settings.surgery.second_order and left:

@@ -16,7 +16,8 @@ by `static_costs`. An attention's products count as follows:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -51,7 +52,9 @@ class SynOpCounter:
         return sum(self.by_layer.values())
 
     def __enter__(self) -> Self:
-        self._before = {} if self._program is None else self._program.operations
+        if self._program is not None:
+            self._before = self._program.operations
+            self._program.counts_plain_parts = True
         for synapse in self._network.declaration.synapses:
             if synapse.source in (Source.SPIKES, Source.EVENTS):
                 module = self._network.get_submodule(synapse.weight)
@@ -76,9 +79,21 @@ class SynOpCounter:
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
-        # What a program runs calls no module, and is counted by its kernels.
-        for name, operations in ({} if self._program is None else self._program.operations).items():
+        if self._program is None:
+            return
+        self._program.counts_plain_parts = False
+        for name, operations in self._program.operations.items():
             self.by_layer[name] += operations - self._before.get(name, 0)
+
+    def _add(self, name: str, count: Callable[..., int], *seen: Tensor) -> None:
+        """Add what a function counts in activations [T, B, ...]."""
+        if self._program is None:
+            self.by_layer[name] += count(*seen)
+            return
+        # A program counts image by image; what its kernels run calls no module.
+        batch = range(seen[0].shape[1])
+        each = [count(*(part[:, image : image + 1] for part in seen)) for image in batch]
+        self._program.count(name, torch.tensor(each, dtype=torch.int64))
 
     def _synapse(self, synapse: Synapse) -> Any:
         unit, _ = self._network.input_grid(synapse.source)
@@ -86,13 +101,13 @@ class SynOpCounter:
         operations = sparse_operations if pruned else synapse_operations
 
         def count(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            self.by_layer[synapse.name] += operations(module, inputs[0], unit)
+            self._add(synapse.name, lambda spikes: operations(module, spikes, unit), inputs[0])
 
         return count
 
     def _mask(self, product: AttentionProduct) -> Any:
         def count(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            self.by_layer[product.name] += round(float(inputs[0].sum(dtype=torch.float64)))
+            self._add(product.name, _summed, inputs[0])
 
         return count
 
@@ -103,7 +118,8 @@ class SynOpCounter:
             self._fired[name] = spikes if unit == 1 else spikes * unit
             if name == "v":
                 q, k, v = (self._fired.pop(part) for part in ("q", "k", "v"))
-                self.by_layer[product.name] += attention_operations(q, k, v, product.heads)
+                count = partial(attention_operations, heads=product.heads)
+                self._add(product.name, count, q, k, v)
 
         return remember
 
@@ -153,6 +169,10 @@ def attention_operations(q: Tensor, k: Tensor, v: Tensor, heads: int) -> int:
     values = v.unflatten(-1, (heads, -1)).sum(-1)
     rows = _over_images(q).sum() * (v.shape[-1] // heads)
     return round(float((keys * values).sum(dtype=torch.float64) + rows))
+
+
+def _summed(currents: Tensor) -> int:
+    return round(float(currents.sum(dtype=torch.float64)))
 
 
 def _over_images(spikes: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from ..evaluators.engines import ENGINES
 from ..spaces.errors import unknown_name
 from ..spaces.site import HALF_BITS, INTEGER_BITS, UNTOUCHED_BITS, SiteKind
 from ..spaces.space import DEFAULT_LEVELS, Granularity
@@ -202,6 +203,9 @@ class GateSection(Section):
 
     With `max_drift: auto` the limit is learned: the first `warmup` candidates pass, then it is
     set so that it wrongly rejects `false_reject_rate`. A share of `audit_share` passes anyway.
+
+    With `learn_order` the sequential test asks images first on which candidates have differed
+    from the trained network; it holds with the drift gate off, too.
     """
 
     enabled: bool = Field(default=True, description=_FLAG)
@@ -213,6 +217,7 @@ class GateSection(Section):
         default=0.05, gt=0, lt=1, description="a fraction between 0 and 1"
     )
     audit_share: float = Field(default=0.1, ge=0, le=1, description="a fraction from 0 to 1")
+    learn_order: bool = Field(default=True, description=_FLAG)
 
 
 class EvaluationSection(Section):
@@ -222,6 +227,10 @@ class EvaluationSection(Section):
     gate_images: int = Field(default=128, ge=1, description=_COUNT)
     alpha: float = Field(default=0.05, gt=0, lt=1, description="a fraction between 0 and 1")
     energy_preset: Text = Field(default="45nm", description="the name of an energy preset")
+    engine: Annotated[str, BeforeValidator(one_of("engine", ENGINES))] = Field(
+        default=ENGINES[0], description=", ".join(ENGINES)
+    )
+    prefix_mib: int = Field(default=256, ge=0, description="a whole number of at least 0")
 
 
 def _surgery_fields() -> dict[str, Any]:

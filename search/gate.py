@@ -1,4 +1,4 @@
-"""What the controller learns about the gate: a threshold for drift, from committed evaluations."""
+"""What the controller learns from committed evaluations and sends along: the gate."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..evaluators.evaluation import Evaluation, Gate, Stage, State
+from ..evaluators.image_order import ImageOrder
 from .config_sections import GateSection
 from .front import Front
+from .image_order import OrderLearner
 
 SLACK = 1.5
 """Factor on the drift of what proved worth having (methods of AQ4SViT: 1.5 times the drift of the
@@ -30,12 +32,15 @@ class GatePolicy:
     any limit at all (19 at 5 %). The slack (AQ4SViT's calibration) is for those that are not like
     them: a search moves on to smaller networks, whose drift is larger at equal accuracy. Audited
     candidates keep feeding the limit from beyond it, so that one too low can rise again.
+
+    The order of the search images is learned by `OrderLearner`.
     """
 
     def __init__(self, settings: GateSection, seed: int, has_accuracy_limit: bool) -> None:
         self._settings = settings
         self._seed = seed
         self._has_accuracy_limit = has_accuracy_limit
+        self._order = OrderLearner(seed) if settings.learn_order else None
         self._worthy: list[float] = []
         self._commits = 0
         self._gate = Gate(max_drift=self._max_drift())
@@ -67,7 +72,12 @@ class GatePolicy:
         worthy = evaluation.feasible if self._has_accuracy_limit else entered
         if worthy and "drift" in evaluation.measures:
             self._worthy.append(evaluation.measures["drift"])
-        self._gate = Gate(self._commits, self._max_drift(), self._rivals(front))
+        if self._order is not None:
+            self._order.update(evaluation)
+        self._gate = Gate(self._commits, self._max_drift(), self._rivals(front), self._sent())
+
+    def _sent(self) -> ImageOrder:
+        return ImageOrder() if self._order is None else self._order.current
 
     def _max_drift(self) -> float | None:
         if not self._settings.enabled:

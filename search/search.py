@@ -194,6 +194,8 @@ class Search:
             gate_images=given.gate_images,
             alpha=given.alpha,
             energy_preset=given.energy_preset,
+            engine=given.engine,
+            prefix_mib=given.prefix_mib,
             surgery=SurgeryOptions.from_dict(self.config.surgery.model_dump()),
             max_drop=limits.max_drop,
             max_bytes=min((s for s in sizes if s is not None), default=None),
@@ -278,7 +280,8 @@ class Search:
         folder, front = self.folder, controller.front
         write_evaluations(folder.evaluations, controller.evaluations)
         tests = _test(backend, front.members) if len(blueprint.test) else {}
-        parent = {"name": plan.model.name, **blueprint.parent()}
+        tested = next((done.measures["parent_accuracy_test"] for done in tests.values()), None)
+        parent = {"name": plan.model.name, **blueprint.parent(tested)}
         reference = {
             o.name: 1 / plan.model.network.classes if o.maximise else parent[o.name]
             for o in front.objectives

@@ -201,7 +201,8 @@ class MetaFormer(Network):
 
     @override
     def pooled(self, stream: Tensor) -> Tensor:
-        pooled = stream.flatten(2, -2).mean(2)
+        # Convolutions leave either layout, and a mean adds up in the order of memory.
+        pooled = stream.flatten(2, -2).contiguous().mean(2)
         return self.get_submodule(self.kind.suffix)(pooled)
 
     @override

@@ -121,7 +121,8 @@ class SpikeDrivenTransformer(Network):
     @override
     def pooled(self, stream: Tensor) -> Tensor:
         """Spikes [T, B, D] before the classifier."""
-        return self.head_lif(stream.mean(2))
+        # Convolutions leave either layout, and a mean adds up in the order of memory.
+        return self.head_lif(stream.contiguous().mean(2))
 
     @override
     def logits(self, features: Tensor) -> Tensor:

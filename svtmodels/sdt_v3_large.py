@@ -115,7 +115,8 @@ class ESpikeFormerLarge(MetaFormer):
 
     @override
     def pooled(self, stream: Tensor) -> Tensor:
-        return stream.flatten(2, -2).mean(2)
+        # Convolutions leave either layout, and a mean adds up in the order of memory.
+        return stream.flatten(2, -2).contiguous().mean(2)
 
     @override
     def _heads(self, features: Tensor) -> tuple[Tensor, ...]:

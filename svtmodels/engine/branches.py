@@ -21,7 +21,8 @@ from .attention import HadamardAttention, MatrixAttention, TokenMaskAttention
 from .context import Context
 from .neurons import NeuronRun
 from .rows import Rows
-from .synapses import SynapseRun, synapse_run
+from .synapse_run import SynapseRun
+from .synapses import synapse_run
 
 Branch = Callable[[Rows], Rows]
 """Residual stream to residual stream, or to the spikes that it gains."""

@@ -23,18 +23,16 @@ class Context:
     Attributes:
         network: whose modules are run.
         kernels: compiled.
-        operations: SynOps of the calls so far, by synapse and by attention.
+        counted: SynOps [B] of the images on their way, by synapse and by attention.
         plain: parts that run as plain torch modules, and why.
         watcher: of currents; None: nobody.
-        by_image: SynOps [B] of the images of the present call so far; None before the first.
     """
 
     network: Network
     kernels: ctypes.CDLL
-    operations: dict[str, int] = field(default_factory=dict)
+    counted: dict[str, Tensor] = field(default_factory=dict)
     plain: dict[str, str] = field(default_factory=dict)
     watcher: CurrentsWatcher | None = None
-    by_image: Tensor | None = None
 
     def counter(self, images: int) -> Tensor:
         """Zeros [B], for the SynOps of one synapse or attention, image by image."""
@@ -42,8 +40,8 @@ class Context:
 
     def count(self, name: str, operations: Tensor) -> None:
         """Add SynOps [B] of a synapse or an attention."""
-        self.operations[name] = self.operations.get(name, 0) + int(operations.sum())
-        self.by_image = operations if self.by_image is None else self.by_image + operations
+        before = self.counted.get(name)
+        self.counted[name] = operations if before is None else before + operations
 
     def watch(self, neuron: str, currents: Tensor | None) -> None:
         """Show currents [B, P, T, C], if there are any, to the watcher."""

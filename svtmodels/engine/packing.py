@@ -25,7 +25,7 @@ BLOCK = 8
 MOST_STEPS = 32
 """Of a network: the windows of all steps of a position are held at once."""
 _LARGEST_SUM = 2**15 - 1
-_BLOCK_BYTES = 2**18
+_BLOCK_BYTES = 2**24
 """Of a block's weights, so that they stay in the core's own cache."""
 _NARROW = 2
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -30,6 +30,22 @@ from .packing import MOST_STEPS
 from .rows import Rows
 from .stems import EmbeddingRun, EncoderRun, InputRun, StemRun
 
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Passed:
+    """A batch on its way through a program.
+
+    Attributes:
+        rows: activations; in memory that the next pass uses again.
+        kept: tokens [B, k] or [T, B, k] that are still in, where they leave for good.
+        counted: SynOps [B] so far, by synapse and attention.
+    """
+
+    rows: Rows
+    kept: Tensor | None
+    counted: Mapping[str, Tensor]
+
+
 SectionRun = Callable[[Rows, Survivors], Rows]
 
 
@@ -38,7 +54,7 @@ class Section:
     """A part of a network between which its activations may be kept.
 
     Attributes:
-        path: of its module.
+        path: of the module that ends it.
         run: residual stream to residual stream.
         opens: whether the choice of tokens starts anew before it.
     """
@@ -61,6 +77,10 @@ class Program:
     Args:
         network: in eval mode, in float32.
 
+    Attributes:
+        sections: of the network, in order, behind the input.
+        counts_plain_parts: whether somebody tells `count` of what runs plainly.
+
     Raises:
         NotImplementedError: no program exists for it; `unsupported` says so beforehand.
     """
@@ -69,7 +89,9 @@ class Program:
         library = kernels()
         assert library is not None, "ask `unsupported` first"
         self.network = network
+        self.counts_plain_parts = False
         self._context = Context(network, library)
+        self._operations: dict[str, int] = {}
         with torch.no_grad():
             self._input, self.sections = _lowered(self._context, network)
 
@@ -80,8 +102,11 @@ class Program:
 
     @property
     def operations(self) -> dict[str, int]:
-        """SynOps of all calls so far, of what does not run plainly, by synapse and attention."""
-        return dict(self._context.operations)
+        """SynOps of all calls so far, by synapse and attention.
+
+        What runs plainly is in it where `count` was told of it.
+        """
+        return dict(self._operations)
 
     @contextmanager
     def watched(self, watcher: CurrentsWatcher) -> Iterator[None]:
@@ -92,21 +117,51 @@ class Program:
         finally:
             self._context.watcher = None
 
+    def count(self, name: str, operations: Tensor) -> None:
+        """Add SynOps [B] of a part that runs plainly, of the images on their way."""
+        self._context.count(name, operations)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody sees currents."""
+        return self._context.watcher is not None
+
     @torch.inference_mode()
     def __call__(self, x: Tensor) -> Tensor:
         """Logits [B, K] of images [B, C, H, W], or of frames [B, T, C, H, W]."""
+        return self.finished(self.entered(x), 0)
+
+    @torch.inference_mode()
+    def entered(self, x: Tensor, boundary: int = 0) -> Passed:
+        """Images or frames behind a boundary.
+
+        Args:
+            x: network input.
+            boundary: 0 lies behind the input, i behind section i - 1.
+        """
         self.network.check_input(x)
-        self._context.by_image = None
+        self._context.counted = {}
         rows = self._input(x, self.network.time_steps)
-        survivors = Survivors()
-        for section in self.sections:
+        return self.advanced(Passed(rows, None, self._context.counted), 0, boundary)
+
+    @torch.inference_mode()
+    def advanced(self, passed: Passed, start: int, end: int) -> Passed:
+        """A batch that stands behind one boundary, behind a later one."""
+        self._context.counted = dict(passed.counted)
+        rows, survivors = passed.rows, Survivors(passed.kept)
+        for section in self.sections[start:end]:
             survivors = Survivors() if section.opens else survivors
             rows = section.run(rows, survivors)
-        return self.logits(rows)
+        return Passed(rows, survivors.kept, self._context.counted)
 
-    def logits(self, rows: Rows) -> Tensor:
-        """Logits [B, K] of the residual stream behind the last section."""
-        return self.network.logits(self.network.pooled(rows.plain()))
+    @torch.inference_mode()
+    def finished(self, passed: Passed, start: int) -> Tensor:
+        """Logits [B, K] of a batch that stands behind a boundary; counts its SynOps."""
+        rows = self.advanced(passed, start, len(self.sections)).rows
+        logits = self.network.logits(self.network.pooled(rows.plain()))
+        for name, operations in self._context.counted.items():
+            self._operations[name] = self._operations.get(name, 0) + int(operations.sum())
+        return logits
 
 
 def unsupported(network: Network) -> str | None:
@@ -131,13 +186,22 @@ def _lowered(context: Context, network: Network) -> tuple[InputRun, Sequence[Sec
         case Spikformer() | SpikeDrivenTransformer():
             stem = network.patch_embed
             assert isinstance(stem, Stem)
-            return StemRun(context, stem), _blocks(context, network.block)
+            return _stem(context, stem, _blocks(context, network.block))
         case QKFormer():
             return _qkformer(context, network)
         case MetaFormer():
             return _metaformer(context, network)
         case _:
             raise NotImplementedError(f"no program for {type(network).__name__}")
+
+
+def _stem(
+    context: Context, stem: Stem, blocks: list[Section]
+) -> tuple[InputRun, Sequence[Section]]:
+    path, run = context.path(stem), StemRun(context, stem)
+    ends = (f"{path}.proj_lif1", f"{path}.proj_lif2", path)
+    parts = [Section(end, _always(p), True) for end, p in zip(ends, run.rest, strict=True)]
+    return run, [*parts, *blocks]
 
 
 def _blocks(context: Context, blocks: nn.Module) -> list[Section]:

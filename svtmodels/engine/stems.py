@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -13,10 +15,11 @@ from ..qkformer_layers import SHORTCUT, PatchEmbedding
 from ..qkformer_plan import Link
 from ..sdt_v1_layers import MembraneStem
 from .context import Context
+from .image_synapse import ImageSynapse
 from .maps import PoolRun, SumRun
 from .neurons import NeuronRun
 from .rows import Rows
-from .synapses import ImageSynapse, synapse_run
+from .synapses import synapse_run
 
 
 class InputRun(Protocol):
@@ -59,7 +62,10 @@ class _FirstSynapse:
 
 
 class StemRun:
-    """SPS of Spikformer and Spike-Driven Transformer v1."""
+    """SPS of Spikformer and Spike-Driven Transformer v1, convolution by convolution.
+
+    Called, it gives the first one's spikes; `rest` are the others.
+    """
 
     def __init__(self, context: Context, stem: Stem) -> None:
         self._membrane = isinstance(stem, MembraneStem)
@@ -84,10 +90,18 @@ class StemRun:
         self._sum = SumRun(context)
 
     def __call__(self, x: Tensor, steps: int) -> Rows:
-        """Residual stream of images or frames."""
-        rows = self._pooled(0, self._first(x, steps))
-        for index, synapse in enumerate(self._middle, start=1):
-            rows = self._pooled(index, synapse(rows))
+        """Spikes behind the first convolution, of images or frames."""
+        return self._pooled(0, self._first(x, steps))
+
+    @property
+    def rest(self) -> tuple[Callable[[Rows], Rows], ...]:
+        """The second and third convolution, spikes to spikes; the last two, to the stream."""
+        return partial(self._convolved, 1), partial(self._convolved, 2), self._finished
+
+    def _convolved(self, index: int, rows: Rows) -> Rows:
+        return self._pooled(index, self._middle[index - 1](rows))
+
+    def _finished(self, rows: Rows) -> Rows:
         rows = self._pooled(3, self._last(rows))
         if self._membrane:
             return self._places(self._fire(rows), rows)

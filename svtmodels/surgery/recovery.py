@@ -8,7 +8,7 @@ same images (methods 10).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -17,10 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from ..declaration import NeuronLayer, Synapse
+from ..engine.prefix_cache import PrefixCache
 from ..network import Network
 from ..parts.neuron import LIF
 from ..parts.parametric_neuron import ParametricLIF
 from ..parts.synapse import ChannelNorm, QuantisedSynapse
+from .recovery_prefix import Correction, taken_up
 from .watching import Watcher, watched
 
 _LARGEST_RATIO = 4.0
@@ -41,7 +43,9 @@ class Spread:
     def of(cls, outputs: Tensor) -> Spread:
         """Of outputs [..., C_out], over all leading axes."""
         flat = outputs.flatten(0, -2)
-        return cls(flat.mean(0), flat.std(0, correction=0))
+        mean = flat.mean(0)
+        # torch's own `std` takes ten times as long over the outer axis.
+        return cls(mean, (flat - mean).square_().mean(0).sqrt_())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +72,7 @@ def reference_of(network: Network, images: Tensor) -> Reference:
 
     def fired(layer: NeuronLayer) -> Watcher:
         def see(_: Tensor, spikes: Tensor) -> None:
-            rates[layer.name] = spikes.flatten(0, -2).mean(0)
+            rates[layer.name] = _rates(spikes)
 
         return layer.name, see
 
@@ -79,10 +83,17 @@ def reference_of(network: Network, images: Tensor) -> Reference:
 
 
 @torch.no_grad()
-def recover(network: Network, reference: Reference, images: Tensor, method: str) -> None:
+def recover(
+    network: Network,
+    reference: Reference,
+    images: Tensor,
+    method: str,
+    prefixes: PrefixCache | None = None,
+) -> None:
     """Make a compressed network answer the images as the trained one did, in place.
 
     One pass over the images as one batch: each layer is corrected before the next one sees it.
+    What gives what it gave before surgery stays as it is, bit for bit.
 
     Args:
         network: compressed, in eval mode.
@@ -92,23 +103,60 @@ def recover(network: Network, reference: Reference, images: Tensor, method: str)
             channel behind every synapse, ``mean`` the mean alone (bias correction), ``rates``
             the threshold of every neuron layer so that it fires as often as it did (which fewer
             time steps need most), and ``spread-rates`` both.
+        prefixes: what other networks that recover to the same reference on the same images have
+            in common with this one; the result is the same without.
     """
+    made: list[Correction] = []
+    passed_by: Collection[nn.Module] = ()
     with ExitStack() as watching:
+        if prefixes is not None:
+            passed_by = watching.enter_context(taken_up(network, prefixes, method, made))
         if method != "rates":
-            correct = _Correction(network, reference.spreads, keep_spread=method == "mean")
-            watching.enter_context(_corrected(network, correct))
+            correct = _Spreading(network, reference.spreads, made, keep_spread=method == "mean")
+            watching.enter_context(_corrected(network, correct, passed_by))
         if method.endswith("rates"):
-            watching.enter_context(_matched(network, reference.rates))
+            watching.enter_context(_matched(network, reference.rates, made, passed_by))
         network(images)
 
 
-class _Correction:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Affine:
+    """``y * ratio + shift`` behind a synapse."""
+
+    synapse: Synapse
+    ratio: Tensor
+    shift: Tensor
+
+    def apply(self, network: Network) -> None:
+        """Put it into what is behind the synapse."""
+        _absorb(network, self.synapse, self.ratio, self.shift)
+
+
+@dataclass(frozen=True, slots=True)
+class _Threshold:
+    """Threshold of a neuron layer."""
+
+    layer: str
+    value: float
+
+    def apply(self, network: Network) -> None:
+        """Set it."""
+        network.get_submodule(self.layer).v_threshold = self.value  # pyright: ignore
+
+
+class _Spreading:
     """Corrects what is behind a synapse, and what passes on."""
 
     def __init__(
-        self, network: Network, spreads: Mapping[str, Spread], *, keep_spread: bool
+        self,
+        network: Network,
+        spreads: Mapping[str, Spread],
+        made: list[Correction],
+        *,
+        keep_spread: bool,
     ) -> None:
         self._network = network
+        self._made = made
         self._spreads = spreads
         self._keep_spread = keep_spread
         self._rows, _ = network.declaration.rows_and_columns(network.kept_channels)
@@ -119,6 +167,8 @@ class _Correction:
         if kept is not None:
             mean, deviation = mean[kept], deviation[kept]
         found = Spread.of(outputs)
+        if torch.equal(found.mean, mean) and torch.equal(found.deviation, deviation):
+            return None
         ratio = (deviation + _EPSILON) / (found.deviation + _EPSILON)
         ratio = ratio.clamp(1 / _LARGEST_RATIO, _LARGEST_RATIO)
         if self._keep_spread:
@@ -126,11 +176,17 @@ class _Correction:
         shift = mean - found.mean * ratio
         if not _absorb(self._network, synapse, ratio, shift):
             return None
+        self._made.append(_Affine(synapse, ratio, shift))
         return outputs * ratio + shift
 
 
 @contextmanager
-def _matched(network: Network, rates: Mapping[str, Tensor]) -> Iterator[None]:
+def _matched(
+    network: Network,
+    rates: Mapping[str, Tensor],
+    made: list[Correction],
+    passed_by: Collection[nn.Module],
+) -> Iterator[None]:
     """Sets the threshold of every neuron layer that has one before it fires."""
     kept = network.kept_channels
 
@@ -140,7 +196,12 @@ def _matched(network: Network, rates: Mapping[str, Tensor]) -> Iterator[None]:
 
         def set_threshold(neuron: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             assert isinstance(neuron, LIF | ParametricLIF)
-            neuron.v_threshold = _threshold(neuron, inputs[0], float(wanted.mean()))
+            fired = neuron.multi_step_forward(inputs[0])
+            if torch.equal(_rates(fired), wanted):
+                return
+            correction = _Threshold(layer.name, _threshold(neuron, inputs[0], float(wanted.mean())))
+            correction.apply(network)
+            made.append(correction)
 
         return set_threshold
 
@@ -148,7 +209,7 @@ def _matched(network: Network, rates: Mapping[str, Tensor]) -> Iterator[None]:
     handles = [
         module.register_forward_pre_hook(match(layer))
         for layer, module in modules.items()
-        if isinstance(module, LIF | ParametricLIF)
+        if isinstance(module, LIF | ParametricLIF) and module not in passed_by
     ]
     try:
         yield
@@ -172,6 +233,11 @@ def _threshold(neuron: LIF | ParametricLIF, currents: Tensor, wanted: float) -> 
     return float(np.float32(math.sqrt(low * high)))
 
 
+def _rates(spikes: Tensor) -> Tensor:
+    """How often each channel [C] fires, of spikes [..., C]."""
+    return spikes.flatten(0, -2).mean(0)
+
+
 def _absorb(network: Network, synapse: Synapse, ratio: Tensor, shift: Tensor) -> bool:
     """Put ``y * ratio + shift`` into what is behind a synapse, if anything there can take it."""
     module = network.get_submodule(synapse.weight)
@@ -188,15 +254,21 @@ def _absorb(network: Network, synapse: Synapse, ratio: Tensor, shift: Tensor) ->
 
 
 @contextmanager
-def _corrected(network: Network, see: Callable[[Synapse, Tensor], Tensor | None]) -> Iterator[None]:
+def _corrected(
+    network: Network,
+    see: Callable[[Synapse, Tensor], Tensor | None],
+    passed_by: Collection[nn.Module] = (),
+) -> Iterator[None]:
     """Calls `see` with the output behind every synapse; what it returns takes its place."""
 
     def hook(synapse: Synapse) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]:
         return lambda _module, _inputs, output: see(synapse, output)
 
+    modules = [(synapse, _last(network, synapse)) for synapse in network.declaration.synapses]
     handles = [
-        _last(network, synapse).register_forward_hook(hook(synapse))
-        for synapse in network.declaration.synapses
+        module.register_forward_hook(hook(synapse))
+        for synapse, module in modules
+        if module not in passed_by
     ]
     try:
         yield

@@ -14,6 +14,7 @@ from torch import Tensor
 from spikefront.evaluators.accuracy import accuracy, batches, correct
 from spikefront.evaluators.assessment import SPLITS, assess, seconds_per_image
 from spikefront.evaluators.data import ImageData, Preprocessing, load_splits
+from spikefront.evaluators.evaluation import Request
 from spikefront.evaluators.evaluator import EvaluationSettings
 from spikefront.evaluators.intervals import wilson_interval
 from spikefront.evaluators.packing import pack_member
@@ -132,12 +133,14 @@ def test_checkpoint_and_packed_folder_are_the_same_model(tmp_path: Path) -> None
     model = TrainedModel.load(str(checkpoint), None, {})
     blueprint, _ = prepare(model, data, EvaluationSettings(), 0)
     pack_member(blueprint, Candidate(), tmp_path / "packed", {"data": data})
+    tested = blueprint.build()(Request(Candidate(), test=True)).measures
     results = []
     for name in (checkpoint, tmp_path / "packed"):
         result = assess(load_model(str(name)), None, "test")
         results.append({k: v for k, v in result.items() if k != "images_per_second"})
     assert results[0] == results[1]
-    assert results[0]["accuracy"] == pytest.approx(blueprint.test_correct.mean())
+    assert results[0]["accuracy"] == pytest.approx(tested["accuracy_test"])
+    assert tested["parent_accuracy_test"] == tested["accuracy_test"]
 
 
 def test_a_network_of_the_zoo_by_its_name() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from spikefront.evaluators.accuracy import correct
 from spikefront.evaluators.data import Preprocessing
 from spikefront.evaluators.evaluation import Evaluation, Gate, Request, Stage, State
 from spikefront.evaluators.evaluator import Evaluator
+from spikefront.evaluators.image_order import ImageOrder, draw_images
 from spikefront.evaluators.intervals import paired_interval
 from spikefront.evaluators.sequential import DropTest
 from spikefront.spaces import BadInput, Candidate
@@ -146,8 +148,10 @@ def test_an_audited_candidate_passes_the_gate_and_keeps_its_verdict() -> None:
 def test_a_ruined_candidate_is_rejected_by_a_part_of_the_images() -> None:
     got = evaluator(max_drop=0.02)(Request(RUINED))
     assert (got.state, got.stage) == (State.REJECTED, Stage.SUBSET)
-    expected = DropTest(0.02)
-    differences = digits_blueprint().search_correct.astype(int) - right(RUINED, "search")
+    parent = digits_blueprint().search_correct
+    draw = draw_images(ImageOrder(), RUINED.key, parent)
+    differences = (parent.astype(int) - right(RUINED, "search"))[draw.order]
+    expected = DropTest(0.02, draw.weights, draw.parent_right)
     expected.update(differences)
     n = expected.rejected_at
     assert n is not None
@@ -155,7 +159,11 @@ def test_a_ruined_candidate_is_rejected_by_a_part_of_the_images() -> None:
     assert got.rejection is not None
     assert got.rejection.stage is Stage.SUBSET
     assert got.rejection.threshold == 0.02
-    assert got.rejection.value == got.measures["drop"] == pytest.approx(differences[:n].mean())
+    assert got.rejection.value == got.measures["drop"] == expected.estimate
+    assert got.measures["accuracy"] == pytest.approx(parent.mean() - expected.estimate)
+    assert got.answers is not None
+    assert set(np.flatnonzero(got.answers.seen)) == set(draw.order[:n])
+    assert set(np.flatnonzero(got.answers.worse)) == set(draw.order[:n][differences[:n] == 1])
     assert got.violation == pytest.approx(got.measures["drop"] - 0.02)
     assert "synops" not in got.measures
     assert n <= got.image_evaluations - GATE_IMAGES < N_SEARCH
@@ -176,8 +184,14 @@ def test_too_large_a_drop_is_infeasible_where_the_test_was_not_sure() -> None:
     candidate = chosen(digits_network(), weight=3)
     drop = evaluator()(Request(candidate)).measures["drop"]
     limit = drop - 0.01
-    got = evaluator(max_drop=limit)(Request(candidate))
+    # Sure only after the very last image, which is one that it lost.
+    parent = digits_blueprint().search_correct
+    lost = np.flatnonzero(parent & ~right(candidate, "search"))
+    orders = (ImageOrder(seed=seed) for seed in range(1000))
+    order = next(o for o in orders if draw_images(o, candidate.key, parent).order[-1] in lost)
+    got = evaluator(max_drop=limit, alpha=1e-9)(Request(candidate, Gate(order=order)))
     assert (got.state, got.stage, got.rejection) == (State.INFEASIBLE, Stage.FULL, None)
+    assert got.measures["drop"] == drop
     assert got.violation == pytest.approx(0.01)
     assert evaluator(max_drop=drop)(Request(candidate)).state is State.COMPLETE
 
@@ -195,6 +209,47 @@ def test_rivals_of_no_more_bytes_rule_where_no_drop_is_set() -> None:
     assert judge(Request(RUINED, larger)).state is State.COMPLETE
     # An equal of the rival is not surely worse.
     assert judge(Request(IDENTITY, Gate(rivals=((1, accuracy),)))).state is State.COMPLETE
+
+
+HEAVY = ImageOrder.of(8, 5, np.r_[np.full(N_SEARCH - 20, 1.0), np.full(20, 40.0)])
+
+
+def test_the_order_sent_along_says_which_images_come_early() -> None:
+    got = evaluator(max_drop=0.02)(Request(RUINED, Gate(order=HEAVY)))
+    assert got.state is State.REJECTED
+    assert got.answers is not None
+    seen = np.flatnonzero(got.answers.seen)
+    parent = digits_blueprint().search_correct
+    expected = draw_images(HEAVY, RUINED.key, parent).order[: len(seen)]
+    assert set(seen) == set(expected)
+    assert (seen >= N_SEARCH - 20).mean() > 0.6
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_drop": 0.9}, {"max_drop": 0.0}])
+def test_the_order_changes_nothing_of_what_is_measured_in_full(limits: dict[str, float]) -> None:
+    judge, audited = evaluator(**limits), "max_drop" in limits
+    for candidate in (FOUR_BITS, MILD, RUINED):
+        first, second = (
+            judge(
+                Request(candidate, Gate(order=order), audited=audited and limits["max_drop"] == 0)
+            )
+            for order in (ImageOrder(), HEAVY)
+        )
+        assert first.stage is Stage.FULL
+        assert second.measures == first.measures
+        assert second.answers == first.answers
+        answers = right(candidate, "search")
+        assert first.measures["accuracy"] == answers.sum() / N_SEARCH
+        assert first.answers is not None
+        parent = digits_blueprint().search_correct
+        np.testing.assert_array_equal(first.answers.worse, parent & ~answers)
+        np.testing.assert_array_equal(first.answers.better, ~parent & answers)
+
+
+def test_an_evaluation_with_answers_survives_its_record() -> None:
+    for request_ in (Request(RUINED), Request(MILD), Request(MILD, Gate(max_drift=0.0))):
+        got = untimed(evaluator(max_drop=0.02)(request_))
+        assert Evaluation.from_dict(json.loads(json.dumps(got.to_dict()))) == got
 
 
 def test_with_an_accuracy_limit_rivals_do_not_matter() -> None:
@@ -247,16 +302,18 @@ def test_the_batch_size_changes_nothing_but_the_images_it_took(candidate: Candid
         assert other.rejection == first.rejection
         drifts = {"drift": pytest.approx(first.measures["drift"], abs=1e-6)}
         assert other.measures == {**first.measures, **drifts}
+        assert other.answers == first.answers
 
 
 def test_a_test_evaluation_is_paired_with_the_parent_and_knows_no_gate() -> None:
     judge = evaluator(max_drop=0.0, max_bytes=1, max_energy_mj=1e-9)
     got = judge(Request(RUINED, Gate(4, max_drift=1e-6), test=True))
-    answers, parent = right(RUINED, "test"), digits_blueprint().test_correct
+    answers, parent = right(RUINED, "test"), right(IDENTITY, "test")
     low, high = paired_interval(parent, answers)
     assert got.measures == {
         "accuracy_test": pytest.approx(answers.mean()),
         "n_test": N_TEST,
+        "parent_accuracy_test": pytest.approx(parent.mean()),
         "drop_test": pytest.approx(parent.mean() - answers.mean()),
         "drop_low": low,
         "drop_high": high,
@@ -269,7 +326,7 @@ def test_a_test_evaluation_is_paired_with_the_parent_and_knows_no_gate() -> None
 def test_the_search_never_looks_at_the_test_images() -> None:
     blueprint = digits_blueprint()
     blank = blueprint.test.take(())
-    judge = replace(blueprint, test=blank, test_correct=np.zeros(0, np.bool_)).build()
+    judge = replace(blueprint, test=blank).build()
     assert judge(Request(MILD)).measures == evaluator()(Request(MILD)).measures
 
 

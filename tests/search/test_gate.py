@@ -13,6 +13,7 @@ from simulated import SPACES, share
 from simulated_search import OBJECTIVES
 
 from spikefront.evaluators.evaluation import Evaluation, Gate, Rejection, Stage, State
+from spikefront.evaluators.image_order import ImageOrder
 from spikefront.search.config_sections import GateSection
 from spikefront.search.front import Front
 from spikefront.search.gate import SLACK, GatePolicy, audit
@@ -57,7 +58,7 @@ def auto(**changes: object) -> GateSection:
 
 def test_nothing_is_known_before_the_first_commit():
     gate = GatePolicy(GateSection(), 0, has_accuracy_limit=True).current
-    assert gate == Gate(version=0, max_drift=None, rivals=())
+    assert gate == Gate(version=0, max_drift=None, rivals=(), order=ImageOrder())
 
 
 def test_version_counts_the_commits_of_any_state():
