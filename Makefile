@@ -14,7 +14,7 @@ export GOMP_SPINCOUNT ?= 0
 export MALLOC_MMAP_MAX_ ?= 0
 export MALLOC_TRIM_THRESHOLD_ ?= 8589934592
 
-.PHONY: demo test test-all check format bench-networks bench-surgery clean
+.PHONY: demo test test-all check format bench-networks bench-engine bench-surgery bench-search bench-workers bench-order bench-prefix clean
 
 demo: $(VENV)/installed
 	rm -rf runs/demo
@@ -35,8 +35,23 @@ check: $(VENV)/installed .types/spikefront
 bench-networks: $(VENV)/installed
 	$(BIN)/python -m benchmarks.networks
 
+bench-engine: $(VENV)/installed
+	$(BIN)/python -m benchmarks.engine $(ARGUMENTS)
+
 bench-surgery: $(VENV)/installed
 	$(BIN)/python -m benchmarks.surgery $(ARGUMENTS)
+
+bench-search: $(VENV)/installed
+	$(BIN)/python -m benchmarks.search $(ARGUMENTS)
+
+bench-workers: $(VENV)/installed
+	$(BIN)/python -m benchmarks.workers $(ARGUMENTS)
+
+bench-order: $(VENV)/installed
+	$(BIN)/python -m benchmarks.order $(ARGUMENTS)
+
+bench-prefix: $(VENV)/installed
+	$(BIN)/python -m benchmarks.prefix $(ARGUMENTS)
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

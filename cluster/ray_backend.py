@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from ..spaces.errors import BadInput, RunFailed
 from .backend import Backend, Blueprint, Outcome, Req, Res, Task
 from .ray_session import RaySession
-from .ray_slot import WORKER_ENVIRONMENT, Slot
+from .ray_slot import Slot
 from .task_queue import TaskQueue
+from .worker_environment import worker_environment
 
 # After ray_session, which decides how Ray authenticates before Ray is imported.
 import ray  # isort: skip
@@ -81,7 +82,7 @@ class RayBackend(Backend[Req, Res]):
             "num_gpus": num_gpus,
             "resources": custom,
             "max_task_retries": 0,
-            "runtime_env": {"env_vars": WORKER_ENVIRONMENT},
+            "runtime_env": {"env_vars": worker_environment()},
         }
         try:
             placed = ray.put(blueprint)

@@ -12,15 +12,6 @@ import ray
 from .backend import Blueprint, Task
 from .call import Reply, perform, worker_name
 
-WORKER_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "GOMP_SPINCOUNT": "0",
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
-}
-"""One thread per worker that never spins; freed memory is kept for the next call."""
-
 
 class Worker:
     """The actor: builds the blueprint once, then performs one call at a time."""

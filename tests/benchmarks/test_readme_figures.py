@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from benchmarks.search_page import page as search_page
 from benchmarks.surgery_page import page
+from benchmarks.workers_page import page as workers_page
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,3 +30,13 @@ def test_table_of_networks_is_the_record() -> None:
 def test_the_page_of_surgery_is_the_record() -> None:
     record = json.loads((ROOT / "benchmarks" / "results" / "surgery.json").read_text())
     assert (ROOT / "docs" / "surgery-results.md").read_text() == page(record)
+
+
+def test_the_page_of_whole_searches_is_the_record() -> None:
+    record = json.loads((ROOT / "benchmarks" / "results" / "search.json").read_text())
+    assert (ROOT / "docs" / "search-results.md").read_text() == search_page(record)
+
+
+def test_the_page_of_workers_is_the_record() -> None:
+    record = json.loads((ROOT / "benchmarks" / "results" / "workers.json").read_text())
+    assert (ROOT / "docs" / "workers-results.md").read_text() == workers_page(record)

@@ -23,7 +23,7 @@ from spikefront.cluster.conformance import (
 )
 from spikefront.cluster.ray_backend import MAX_FAILED_STARTS, RayBackend
 from spikefront.cluster.ray_session import RaySession
-from spikefront.cluster.ray_slot import WORKER_ENVIRONMENT
+from spikefront.cluster.worker_environment import worker_environment
 from spikefront.spaces.errors import BadInput, RunFailed
 
 import ray  # isort: skip
@@ -78,7 +78,9 @@ class Hazards:
         return "released"
 
     def environment(self):
-        return dict(os.environ)
+        """What the process was started with: glibc and OpenMP look at nothing else."""
+        entries = Path("/proc/self/environ").read_text().split("\0")
+        return dict(entry.split("=", 1) for entry in entries if entry)
 
     def shares_weights(self):
         return not self.weights.flags.writeable and float(self.weights.sum())
@@ -155,12 +157,15 @@ def test_the_blueprint_is_built_once_per_worker_and_arrays_are_shared(tmp_path):
         assert (survivor.result, backend.restarts, builds(tmp_path)) == ("survived", 1, 3)
 
 
-def test_workers_use_one_thread_and_keep_their_memory(tmp_path):
+def test_workers_start_with_one_thread_and_keep_their_memory(tmp_path, monkeypatch):
+    for name in worker_environment():
+        monkeypatch.delenv(name, raising=False)
     with RayBackend(Hazards(tmp_path), workers=1, capacity=1) as backend:
         (ended,) = run_all(backend, [(0, ("environment",))])
-    assert WORKER_ENVIRONMENT["OMP_NUM_THREADS"] == "1"
+    wanted = worker_environment()
+    assert wanted["OMP_NUM_THREADS"] == "1"
     assert ended.result is not None
-    assert {name: ended.result.get(name) for name in WORKER_ENVIRONMENT} == WORKER_ENVIRONMENT
+    assert {name: ended.result.get(name) for name in wanted} == wanted
 
 
 def test_the_task_of_a_worker_that_died_is_done_by_another(tmp_path):
