@@ -191,3 +191,10 @@ CASES = (
     _qkformer("mid", 256, 8, 4, 8),
 )
 """Small networks of CIFAR size, and some of a few million parameters."""
+
+LARGE = (
+    _spikformer("large", 384, 12, 4, 4, 64),
+    _sdt_v1("large", 384, 12, 4, 4, 64),
+    _qkformer("large", 384, 12, 4, 64),
+)
+"""Networks as wide as those of the papers, all of which spikingjelly has as well."""
