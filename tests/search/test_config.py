@@ -51,6 +51,7 @@ def test_defaults():
         "alpha": 0.05,
         "energy_preset": "45nm",
         "engine": "compiled",
+        "prefix_mib": 256,
     }
     assert config.budget.model_dump() == {
         "candidates": 300,
