@@ -24,7 +24,6 @@ BLOCK = 8
 """Groups whose sums a kernel keeps in registers."""
 MOST_STEPS = 32
 """Of a network: the windows of all steps of a position are held at once."""
-_LARGEST_SUM = 2**15 - 1
 _BLOCK_BYTES = 2**24
 """Of a block's weights, so that they stay in the core's own cache."""
 _NARROW = 2
@@ -90,10 +89,9 @@ class Weights:
         padded = F.pad(by_place, (0, 0, 0, -self.inputs % 4)).reshape(-1, 4, width)
         return padded.transpose(1, 2).contiguous().to(torch.int8)
 
-    def capacity(self, largest: int) -> int:
-        """Inputs of at most `largest` whose products 16 bits can surely hold the sum of."""
-        code = int(self.rows.abs().max()) if self.rows.numel() else 0
-        return _LARGEST_SUM // max(code * largest, 1)
+    def largest_code(self) -> int:
+        """Largest magnitude of quantised weights."""
+        return int(self.rows.abs().max()) if self.rows.numel() else 0
 
 
 def weights_of(module: nn.Module, norm: nn.Module | None) -> Weights:

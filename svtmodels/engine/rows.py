@@ -70,7 +70,8 @@ class Rows:
             spikes = np.unpackbits(stored, axis=-1, count=self.channels, bitorder="little")
             data = torch.from_numpy(spikes)
         # Contiguous: what is summed up is then summed in the order in which the network does it.
-        values = data.permute(2, 0, 1, 3).to(torch.float32).contiguous()
+        shape = (self.steps, self.images, self.positions, self.channels)
+        values = torch.empty(shape).copy_(data.permute(2, 0, 1, 3))
         return values if self.unit == 1 else values * self.unit
 
     @classmethod

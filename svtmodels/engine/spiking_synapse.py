@@ -14,6 +14,8 @@ from .rows import Form, Rows
 from .synapse_run import SynapseRun, reach_of
 
 _LEVELS = 256
+_LARGEST_SUM = 2**15 - 1
+"""Of products, in the 16 bits in which the kernel sums them up before it moves them to 32."""
 
 
 class SpikingSynapse(SynapseRun):
@@ -29,7 +31,9 @@ class SpikingSynapse(SynapseRun):
         self._spikes = SpikesOut(neuron) if neuron is not None else None
         self._currents, self._workspace = Buffer(), Buffer()
         self._stored = weights.blocks()
-        self._values = torch.arange(_LEVELS, dtype=torch.float32)
+        self._levels = torch.arange(_LEVELS, dtype=torch.float32)
+        self._values = torch.empty_like(self._levels)
+        self._largest_code = weights.largest_code()
         pruned = name in context.network.kept_numbers
         # Per weight row, how many outputs a spike feeds (methods of counting: evaluators/synops).
         self._operations = (weights.rows != 0).sum(1).to(torch.int32) if pruned else None
@@ -106,10 +110,9 @@ class SpikingSynapse(SynapseRun):
             if quantised.grid * x.unit != 1:
                 raise NotImplementedError("a grid that is not that of the spikes")
             largest = 1 if x.form is Form.BITS else quantised.max_input
-            self._struct.capacity = self._weights.capacity(largest)
+            self._struct.capacity = _LARGEST_SUM // max(self._largest_code * largest, 1)
             return
-        values = torch.arange(_LEVELS, dtype=torch.float32) * x.unit
-        self._values.copy_(values)
+        torch.mul(self._levels, x.unit, out=self._values)
         self._struct.values = self._values.data_ptr()
 
     def _take_currents(self, shape: tuple[int, ...]) -> Tensor | None:
