@@ -44,6 +44,14 @@ _WORK = """## Work done per second
 so may lie above what the machine can do; *real* are the accumulates that spikes triggered (SynOps).
 At best the machine did {peaks},
 in square matrix products of side {side} with torch.
+
+This says what limits the engine. In full precision the plain network already runs near the best
+that a float32 product can (*plain*), so all that can be gained is what need not be done. A vector
+of weights is added for every spike; the core adds as many in a cycle as it would multiply and add
+densely, so with a share r of inputs that fire at most 1 / r is gained, less what lists of spikes,
+neurons and the weights' way from memory cost. Where a quarter fires, as in the small trained
+networks, that is a factor of 2 to 4. Of integer weights two vectors are added per cycle, or four
+bytes multiplied in one instruction where much fires: up to four times the rate of float32.
 """
 
 _KERNELS = """## Where the time goes
@@ -91,7 +99,7 @@ def show(rows: Sequence[Row]) -> str:
 _PARTS = ("speed", "spikingjelly", "peak", "kernels")
 _SPEED_HEADER = ("network", "bits", "fires", "plain", "engine", "times faster", "same bits")
 _OTHER_HEADER = ("network", "T", "parameters", "spikingjelly", "engine", "times faster")
-_WORK_HEADER = ("network", "bits", "dense, G/s", "of the best", "real, G/s")
+_WORK_HEADER = ("network", "bits", "plain, G/s", "dense, G/s", "of the best", "real, G/s")
 _KERNEL_HEADER = ("network", "bits", "kernel", "layer", "share", "ms", "dense, G/s", "real, G/s")
 
 
@@ -124,6 +132,7 @@ def _work_cells(row: Row, peaks: Sequence[Row]) -> Sequence[str]:
     return (
         row["network"],
         str(row["bits"]),
+        _giga(row["macs_per_second"] * row["plain_images_per_second"] / row["images_per_second"]),
         _giga(row["macs_per_second"]),
         f"{row['macs_per_second'] / best:.2f} ({name})",
         _giga(row["synops_per_second"]),
