@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from benchmarks.search_page import page as search_page
 from benchmarks.surgery_page import page
@@ -40,3 +41,24 @@ def test_the_page_of_whole_searches_is_the_record() -> None:
 def test_the_page_of_workers_is_the_record() -> None:
     record = json.loads((ROOT / "benchmarks" / "results" / "workers.json").read_text())
     assert (ROOT / "docs" / "workers-results.md").read_text() == workers_page(record)
+
+
+def test_the_table_of_speed_is_the_records() -> None:
+    shown = (ROOT / "README.md").read_text()
+
+    def record(name: str) -> dict[str, Any]:
+        return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+
+    speed = [row for row in record("engine")["rows"] if row["part"] == "speed"]
+    full = [row["times_faster"] for row in speed if row["bits"] == 32]
+    few = [row["times_faster"] for row in speed if row["bits"] < 32]
+    rows = record("engine")["rows"]
+    other = [row["times_faster"] for row in rows if row["part"] == "spikingjelly"]
+    for ratios in (full, few, other):
+        assert f"| {min(ratios):.1f} to {max(ratios):.1f} times |" in shown
+    images = record("order")["summary"]
+    learned, before = images["median images: learned"], images["median images: independent draws"]
+    assert f"| {learned:.0f}, not {before:.0f} |" in shown
+    prefix = record("prefix")["summary"]
+    greedy, pruned = (prefix[f"spikformer-cifar10, {m}"] for m in ("AQ4SViT greedy", "PrimeSVT"))
+    assert f"| {greedy:.1f} and {pruned:.1f} times |" in shown
