@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from spikefront.search.front import pareto_mask
 
@@ -130,6 +131,9 @@ def _figure(record: Mapping[str, Any]) -> Figure:
         over_time.step(seconds, volumes, where="post", color=colour, label=side)
         _front(fronts, rows, colour)
     over_time.set_xscale("log")
+    over_time.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    over_time.xaxis.set_major_formatter(ScalarFormatter())
+    over_time.xaxis.set_minor_formatter(NullFormatter())
     over_time.set_xlabel("seconds since the start", fontsize=8)
     over_time.set_ylabel("hypervolume", fontsize=8)
     over_time.legend(fontsize=8, frameon=False)

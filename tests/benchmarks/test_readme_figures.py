@@ -62,3 +62,5 @@ def test_the_table_of_speed_is_the_records() -> None:
     prefix = record("prefix")["summary"]
     greedy, pruned = (prefix[f"spikformer-cifar10, {m}"] for m in ("AQ4SViT greedy", "PrimeSVT"))
     assert f"| {greedy:.1f} and {pruned:.1f} times |" in shown
+    whole = record("search")["summary"]["times faster, same hypervolume"]
+    assert f"| {whole:.0f} times | [`make bench-search`]" in shown
