@@ -64,3 +64,7 @@ def test_the_table_of_speed_is_the_records() -> None:
     assert f"| {greedy:.1f} and {pruned:.1f} times |" in shown
     whole = record("search")["summary"]["times faster, same hypervolume"]
     assert f"| {whole:.0f} times | [`make bench-search`]" in shown
+    alone = [r for r in record("workers")["rows"] if r["processes"] == 1]
+    shares = [r["of_default"] for r in alone if r["without"] == "nothing"]
+    digits, cifar = (1 / share for share in shares)
+    assert f"| {digits:.1f} and {cifar:.1f} times | [`make bench-workers`]" in shown
