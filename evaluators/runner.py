@@ -74,7 +74,7 @@ def available_engine(asked: str) -> tuple[str, str | None]:
         return asked, None
     return PLAIN, (
         "evaluation.engine: compiled was asked for, torch runs (no C compiler, or the kernels are "
-        "switched off), several times slower."
+        "switched off), which is slower."
     )
 
 

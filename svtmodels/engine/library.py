@@ -24,7 +24,7 @@ def kernels() -> ctypes.CDLL | None:
     if os.environ.get(DISABLE_VARIABLE) == "1":
         return None
     if compiler() is None:
-        _LOG.warning("no C compiler found: evaluations run in plain torch, several times slower")
+        _LOG.warning("no C compiler found: evaluations run in plain torch, more slowly")
         return None
     try:
         library = load("engine", sorted(_FOLDER.glob("*.c")), sorted(_FOLDER.glob("*.h")))

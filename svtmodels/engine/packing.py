@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from ..parts.synapse import (
     ChannelAffine,
     ChannelNorm,
-    CompositeSynapse,
     QuantisedSynapse,
     Window,
     parameters_of,
@@ -24,9 +23,6 @@ BLOCK = 8
 """Groups whose sums a kernel keeps in registers."""
 MOST_STEPS = 32
 """Of a network: the windows of all steps of a position are held at once."""
-_BLOCK_BYTES = 2**24
-"""Of a block's weights, so that they stay in the core's own cache."""
-_NARROW = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,16 +65,9 @@ class Weights:
         """Zeros on every side."""
         return self.window["padding"] or 0
 
-    @property
-    def block(self) -> int:
-        """Groups of a block: as many as registers hold, or fewer where they are large."""
-        size = 2 if self.quantised else 4
-        group = len(self.rows) * LANES * size
-        return max(min(BLOCK, _BLOCK_BYTES // group), _NARROW)
-
     def blocks(self) -> Tensor:
         """Rows cut into blocks of groups, one behind the other; int16 if quantised."""
-        parts = [part.reshape(-1) for part in self.rows.split(self.block * LANES, dim=1)]
+        parts = [part.reshape(-1) for part in self.rows.split(BLOCK * LANES, dim=1)]
         stored = torch.cat(parts)
         return stored.to(torch.int16) if self.quantised else stored
 
@@ -106,8 +95,6 @@ def weights_of(module: nn.Module, norm: nn.Module | None) -> Weights:
     kernel = weight.shape[2] if weight.dim() > 3 else 1
     square = weight.reshape(outputs, inputs, kernel, kernel)
     spread = square.permute(2, 3, 1, 0).reshape(-1, outputs)
-    if isinstance(module, CompositeSynapse):
-        square = weight
     return Weights(
         _padded(spread),
         Affine(_padded(scale), _padded(shift)),

@@ -1,4 +1,4 @@
-"""A network compiled for inference: the same logits, several times faster."""
+"""A network compiled for inference: the same logits, faster."""
 
 from __future__ import annotations
 

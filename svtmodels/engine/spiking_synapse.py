@@ -46,7 +46,6 @@ class SpikingSynapse(SynapseRun):
             padding=weights.padding,
             outputs=weights.outputs,
             weights=self._stored.data_ptr(),
-            block=weights.block,
             integers=int(weights.quantised is not None),
             scale=weights.affine.scale.data_ptr(),
             bias=weights.affine.bias.data_ptr(),

@@ -32,7 +32,7 @@ class Synapse(ctypes.Structure):
         *_fields(_COUNT, "images height width steps inputs"),
         *_fields(_COUNT, "kernel stride padding out_height out_width outputs"),
         ("weights", _POINTER),
-        *_fields(_COUNT, "block integers capacity"),
+        *_fields(_COUNT, "integers capacity"),
         *_fields(_POINTER, "values scale bias operations"),
         ("neuron", Neuron),
         ("out", Spikes),

@@ -16,7 +16,7 @@ struct map {
 static struct map map_of(const struct synapse *s)
 {
     struct map m = {.bytes = s->workspace, .channels = (s->inputs + 3) / 4 * 4};
-    int pointwise = s->kernel == 1 && s->stride == 1;
+    int pointwise = is_pointwise(s);
     m.lines = pointwise ? 1 : s->height + 2 * s->padding;
     m.columns = pointwise ? s->height * s->width : s->width + 2 * s->padding;
     return m;
@@ -128,8 +128,8 @@ INLINE void run_pixels(const struct synapse *s, const struct map *m, int64_t lin
 void run_integers(const struct synapse *s)
 {
     struct map m = map_of(s);
-    int64_t height = m.lines == 1 ? 1 : s->out_height;
-    int64_t width = m.lines == 1 ? m.columns : s->out_width;
+    int64_t height = is_pointwise(s) ? 1 : s->out_height;
+    int64_t width = is_pointwise(s) ? m.columns : s->out_width;
     memset(m.bytes, 0, (size_t)(m.lines * s->steps * m.columns * m.channels));
     for (int64_t image = 0; image < s->images; image++) {
         spread_image(s, image, &m);

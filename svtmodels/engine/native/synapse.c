@@ -46,7 +46,7 @@ static int64_t rows_of(const struct synapse *s) { return s->kernel * s->kernel *
 
 static int64_t rows_in(const struct synapse *s, int64_t bytes)
 {
-    int64_t groups = groups_of(s->outputs) < s->block ? groups_of(s->outputs) : s->block;
+    int64_t groups = groups_of(s->outputs) < BLOCK ? groups_of(s->outputs) : BLOCK;
     return bytes / (groups * LANES * (s->integers ? 2 : 4));
 }
 
@@ -80,7 +80,7 @@ INLINE reals added(const struct synapse *s, reals a, reals b)
 
 /* Sums of a tile for one block, chunk by chunk. */
 static void sum_chunks(const struct synapse *s, const struct tile *tile, const void *weights,
-                       int64_t count, reals sums[TILE][8])
+                       int64_t count, reals sums[TILE][BLOCK])
 {
     int64_t windows = tile->positions * s->steps;
     for (int64_t i = 0; i < windows; i++)
@@ -91,7 +91,7 @@ static void sum_chunks(const struct synapse *s, const struct tile *tile, const v
             const int32_t *cuts = tile->cuts + i * (tile->chunks + 1) + chunk;
             struct window part = {w->list + cuts[0], w->values ? w->values + cuts[0] : NULL,
                                   cuts[1] - cuts[0]};
-            reals some[8];
+            reals some[BLOCK];
             sum_rows(s, weights, count, &part, some);
             for (int64_t j = 0; j < count; j++)
                 sums[i][j] = added(s, sums[i][j], some[j]);
@@ -109,17 +109,17 @@ INLINE void run_blocks(const struct synapse *s, const struct tile *tile, const i
     int64_t groups = groups_of(s->outputs), size = s->integers ? sizeof(int16_t) : sizeof(float);
     int in_chunks = tile->chunks > 1;
     const char *weights = s->weights;
-    reals all_sums[TILE][8];
-    for (int64_t first = 0; first < groups; first += s->block) {
-        int64_t count = groups - first < s->block ? groups - first : s->block;
+    reals all_sums[TILE][BLOCK];
+    for (int64_t first = 0; first < groups; first += BLOCK) {
+        int64_t count = groups - first < BLOCK ? groups - first : BLOCK;
         if (in_chunks)
             sum_chunks(s, tile, weights, count, all_sums);
         int64_t row = tile->first_row, i = 0;
         for (int64_t p = 0; p < tile->positions; p++) {
-            reals membranes[8];
+            reals membranes[BLOCK];
             clear(membranes, count);
             for (int64_t t = 0; t < s->steps; t++, i++, row++) {
-                reals own[8], *sums = in_chunks ? all_sums[i] : own;
+                reals own[BLOCK], *sums = in_chunks ? all_sums[i] : own;
                 if (!in_chunks)
                     sum_rows(s, weights, count, tile->windows + i, own);
                 as_reals(s, sums, count);
@@ -273,7 +273,7 @@ static void run_convolution(const struct synapse *s)
 
 void run_synapse(const struct synapse *s)
 {
-    if (s->kernel == 1 && s->stride == 1 && s->padding == 0)
+    if (is_pointwise(s))
         run_pointwise(s);
     else
         run_convolution(s);

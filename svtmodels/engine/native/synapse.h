@@ -5,13 +5,14 @@
 
 #include "neuron.h"
 
+#define BLOCK 8 /* groups of a block of weights, whose sums stay in registers */
+
 struct synapse {
     const uint64_t *bits;  /* spikes [images, height * width, steps, words], or */
     const uint8_t *counts; /* integer spikes [images, height * width, steps, inputs] */
     int64_t images, height, width, steps, inputs;
     int64_t kernel, stride, padding, out_height, out_width, outputs;
     const void *weights; /* [blocks][kernel * kernel * inputs][16 * groups of the block] */
-    int64_t block;       /* groups of a block, at most 8: their sums stay in registers */
     int64_t integers;    /* whether they are int16 */
     int64_t capacity;    /* spikes that 16 bits can hold the sum of */
     const float *values; /* [256]: what an integer spike multiplies by */
@@ -25,6 +26,12 @@ struct synapse {
     const int8_t *codes; /* [kernel * kernel * inputs / 4][16 * groups][4], for dense products */
     void *workspace;     /* see `workspace_of` */
 };
+
+/* Whether each position sees itself alone. */
+INLINE int is_pointwise(const struct synapse *s)
+{
+    return s->kernel == 1 && s->stride == 1 && s->padding == 0;
+}
 
 /* Whether nothing but spikes of official neurons is wanted, which is most of the time. */
 INLINE int only_spikes(const struct synapse *s)
