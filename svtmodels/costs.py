@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..spaces.candidate import Candidate
 from ..spaces.site import INTEGER_BITS, UNTOUCHED_BITS, SiteKind
 from ..spaces.widths import chosen_widths
-from .declaration import NeuronLayer, Source, Synapse
+from .declaration import Declaration, NeuronLayer, Source, Synapse
 from .network import TIME_SITE, Network
 from .neuron_sizes import NeuronSize, neuron_sizes
 from .packed.layout import float_bytes, neuron_bytes, weight_bytes
@@ -63,7 +63,7 @@ def static_costs(
     chosen = chosen_by_kind(check_candidate(network, candidate))
     prepared = prepared or PreparedSurgery(network)
     rule = TokenRule.of(prepared.options, network.token_window)
-    return _Count(network, chosen, prepared.kept_numbers(chosen), rule).costs()
+    return Count(network, chosen, prepared.kept_numbers(chosen), rule).costs()
 
 
 def parent_bytes(network: Network) -> int:
@@ -71,12 +71,20 @@ def parent_bytes(network: Network) -> int:
 
     The reference of `bytes_ratio`; parameters that never act are not counted.
     """
-    count = _Count(network, {kind: {} for kind in SiteKind}, {})
+    count = Count(network, {kind: {} for kind in SiteKind}, {})
     return 4 * sum(count.folded(synapse) for synapse in network.declaration.stored)
 
 
-class _Count:
-    """Counts the costs of one choice per site."""
+class Count:
+    """Counts the costs of one choice per site.
+
+    Args:
+        network: the trained one.
+        chosen: values that differ from the full size, by kind and site name.
+        kept: numbers that stay of each pruned weight, by synapse.
+        rule: by which tokens are chosen.
+        declared: parts that are counted; None: the whole network.
+    """
 
     def __init__(
         self,
@@ -84,33 +92,37 @@ class _Count:
         chosen: Mapping[SiteKind, Mapping[str, int]],
         kept: Mapping[str, int],
         rule: TokenRule | None = None,
+        declared: Declaration | None = None,
     ) -> None:
         self._network = network
         self._rule = rule or TokenRule()
         self._kept = kept
-        self._declared = network.declaration
+        self._declared = declared or network.declaration
         self._chosen = chosen
         self._steps = chosen[SiteKind.TIME].get(TIME_SITE, network.time_steps)
         self._widths = chosen_widths(chosen)
         self._rows, self._columns = self._declared.rows_and_columns(self._widths)
 
-    @property
-    def synapses(self) -> tuple[Synapse, ...]:
-        return self._declared.synapses
-
     def costs(self) -> Costs:
-        sizes = [self._stored(synapse) for synapse in self.synapses]
-        sizes += [(float_bytes(count), count) for count in self._scales()]
-        macs = {synapse.name: self._macs(synapse) for synapse in self.synapses}
-        scores = self._score_macs()
+        """All of them."""
+        sizes = [self.stored(synapse) for synapse in self._declared.synapses]
+        scales = self._scales()
+        macs = {synapse.name: self.macs(synapse) for synapse in self._declared.synapses}
+        scores = self.score_macs()
         return Costs(
-            bytes=sum(size for size, _ in sizes) + neuron_bytes(len(self._declared.neurons)),
-            parameters=sum(numbers for _, numbers in sizes),
-            macs=sum(macs.values()) + self._attention_macs() + scores,
-            first_macs=sum(macs[s.name] for s in self.synapses if s.source is Source.IMAGE),
+            bytes=sum(size for size, _ in sizes) + self.scale_bytes() + self.neuron_bytes(),
+            parameters=sum(numbers for _, numbers in sizes) + sum(scales),
+            macs=sum(macs.values()) + self.attention_macs() + scores,
+            first_macs=sum(
+                macs[s.name] for s in self._declared.synapses if s.source is Source.IMAGE
+            ),
             score_macs=scores,
-            head_macs=sum(macs[s.name] for s in self.synapses if s.source is Source.POOLED),
-            current_macs=sum(macs[s.name] for s in self.synapses if s.source is Source.CURRENTS),
+            head_macs=sum(
+                macs[s.name] for s in self._declared.synapses if s.source is Source.POOLED
+            ),
+            current_macs=sum(
+                macs[s.name] for s in self._declared.synapses if s.source is Source.CURRENTS
+            ),
             state_bytes=self._state_bytes(),
         )
 
@@ -121,9 +133,10 @@ class _Count:
         return rows, self._columns.get(synapse.name, inputs), math.prod(kernel)
 
     def weights(self, synapse: Synapse) -> int:
+        """Numbers of a synapse's weight."""
         return math.prod(self.shape(synapse))
 
-    def _stored(self, synapse: Synapse) -> tuple[int, int]:
+    def stored(self, synapse: Synapse) -> tuple[int, int]:
         """Bytes and numbers that the packed file holds for a synapse."""
         bits = self._chosen[SiteKind.WEIGHT].get(synapse.name, UNTOUCHED_BITS)
         if bits not in INTEGER_BITS:
@@ -174,18 +187,28 @@ class _Count:
     def _has_bias(self, synapse: Synapse) -> bool:
         return self._network.get_submodule(synapse.weight).bias is not None
 
+    def scale_bytes(self) -> int:
+        """Bytes of the scales of residual branches."""
+        return sum(float_bytes(count) for count in self._scales())
+
+    def neuron_bytes(self) -> int:
+        """Bytes of the neurons' constants."""
+        return neuron_bytes(len(self._declared.neurons))
+
     def _scales(self) -> list[int]:
         return [
             self._widths.get(scale.channels, self._network.get_parameter(scale.path).numel())
             for scale in self._declared.scales
         ]
 
-    def _macs(self, synapse: Synapse) -> int:
+    def macs(self, synapse: Synapse) -> int:
+        """Multiply-accumulates of a synapse, for one image."""
         positions = self._tokens(synapse.tokens, synapse.positions)
         once = synapse.source in (Source.IMAGE, Source.POOLED)
         return self.weights(synapse) * positions * (1 if once else self._steps)
 
-    def _attention_macs(self) -> int:
+    def attention_macs(self) -> int:
+        """Multiply-accumulates of what attentions compute besides their synapses."""
         widths = {g.name: g.size for g in self._declared.channels} | self._widths
         total = 0
         for product in self._declared.attentions:
@@ -199,7 +222,8 @@ class _Count:
         allowed = self._rule.allowed(site, self._chosen[SiteKind.TOKEN]) if site else None
         return full if allowed is None else allowed
 
-    def _score_macs(self) -> int:
+    def score_macs(self) -> int:
+        """Multiply-accumulates of choosing tokens."""
         return sum(
             score_macs(
                 self._rule,
