@@ -29,14 +29,18 @@ from .builder import CandidateBuilder
 from .data.dataset import ImageData
 from .data.preprocessing import Preprocessing
 from .data.splits import Splits
-from .drift import Traces, collect_traces
+from .drift import Traces, traces_and_logits
 from .energy import energy_preset
 from .evaluator import EvaluationSettings, Evaluator
 from .runner import Runner
+from .signals import gate_batch
 from .surgery_cache import shared_cache
 
-CODE_VERSION = 5
-"""Raised whenever the same candidate may evaluate differently than before."""
+CODE_VERSION = 6
+"""Raised whenever the same candidate may evaluate differently than before.
+
+6: more signals than the drift; the gate's images are one batch, left once the verdict is sure.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +58,7 @@ class Blueprint:
         moments: of what enters its synapses; empty where surgery needs none.
         activity: of its channels, as far as surgery needs it.
         traces: membrane potentials of the trained network.
+        gate_logits: of the trained network on the gate's images, [B, K].
         search_correct: whether the trained network is right, bool per search image.
         settings: of the evaluation.
     """
@@ -68,6 +73,7 @@ class Blueprint:
     moments: Mapping[str, Moments]
     activity: Activity
     traces: Traces
+    gate_logits: NDArray[Any]
     search_correct: NDArray[np.bool_]
     settings: EvaluationSettings
 
@@ -95,6 +101,10 @@ class Blueprint:
         batch = settings.batch_size
         runner = Runner(network, settings.engine)
         inputs = preprocessing.apply(calibration.images)
+        # In the batches in which candidates will run, or plain torch would differ in a last bit.
+        traces, logits = traces_and_logits(
+            network, inputs, gate_batch(len(inputs), batch), seed, runner=runner
+        )
         return cls(
             architecture=network.architecture,
             arguments=network.arguments,
@@ -107,7 +117,8 @@ class Blueprint:
             activity=collect_activity(
                 network, batches(splits.calibration, preprocessing, batch), settings.surgery
             ),
-            traces=collect_traces(network, inputs, batch, seed, runner=runner),
+            traces=traces,
+            gate_logits=logits.numpy(),
             search_correct=correct(runner, search, preprocessing, batch).numpy(),
             settings=settings,
         )
@@ -122,6 +133,7 @@ class Blueprint:
             test=self.test,
             preprocessing=self.preprocessing,
             traces=self.traces,
+            gate_logits=self.gate_logits,
             search_correct=self.search_correct,
             settings=self.settings,
         )

@@ -1,14 +1,14 @@
 """Membrane drift: how far a candidate's neurons run from the trained network's.
 
 For each neuron layer the relative L1 change of the membrane potential before reset, over sampled
-neurons of the calibration images; the mean over layers is the gate's measure (AQ4SViT).
+neurons of the calibration images; the mean over layers is the gate's measure (AQ4SViT). Beside it
+the share of those neurons' spikes that are others than the trained network's (flips).
 """
 
 from __future__ import annotations
 
-import abc
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,14 +20,12 @@ from typing_extensions import override
 
 from ..spaces.errors import BadInput
 from ..svtmodels.declaration import NeuronLayer
-from ..svtmodels.engine.prefix import Images
 from ..svtmodels.network import Network
 from ..svtmodels.parts.neuron import Neuron
 from .engines import PLAIN
 from .runner import Runner
+from .watched_run import Recorder, watched_run
 
-GATE = "gate"
-"""How the images of the gate begin to be called, batch by batch."""
 SAMPLES_PER_LAYER = 4096
 """Neurons per layer whose trace is kept, so that memory stays bounded."""
 
@@ -41,12 +39,14 @@ class LayerTrace:
         position: index [S] on the full grid, raster order.
         channel: index [S] among the full channels.
         potential: float [T, S], before reset.
+        fired: spikes [T, S]; those of integer neurons by their level.
     """
 
     image: NDArray[np.int64]
     position: NDArray[np.int64]
     channel: NDArray[np.int64]
     potential: NDArray[Any]
+    fired: NDArray[np.uint8]
 
 
 Traces = Mapping[str, LayerTrace]
@@ -63,6 +63,22 @@ def collect_traces(
     runner: Runner | None = None,
 ) -> Traces:
     """Traces of the trained network on calibration inputs [B, ...].
+
+    See `traces_and_logits`, which gives both and takes the same arguments.
+    """
+    return traces_and_logits(network, inputs, batch_size, seed, samples, runner)[0]
+
+
+@torch.inference_mode()
+def traces_and_logits(
+    network: Network,
+    inputs: Tensor,
+    batch_size: int,
+    seed: int = 0,
+    samples: int = SAMPLES_PER_LAYER,
+    runner: Runner | None = None,
+) -> tuple[Traces, Tensor]:
+    """Traces of the trained network on calibration inputs [B, ...], and its logits [B, K].
 
     Args:
         network: trained, full.
@@ -81,8 +97,8 @@ def collect_traces(
             'measured depends on how they are batched; build it with proj_lif_over="T".'
         )
     recorder = _Sampler(network, len(inputs), samples, seed)
-    _run(runner or Runner(network, PLAIN), inputs, batch_size, recorder)
-    return recorder.traces()
+    logits = watched_run(runner or Runner(network, PLAIN), inputs, batch_size, recorder)
+    return recorder.traces(), logits
 
 
 @torch.inference_mode()
@@ -106,45 +122,25 @@ def layer_drifts(
         runner: of the network, which may reuse what others left of these images; None: it runs
             as plain torch modules.
     """
-    recorder = _Comparer(network, traces)
-    _run(runner or Runner(network, PLAIN), inputs, batch_size, recorder)
-    return recorder.drifts()
+    comparer = Comparer(network, traces)
+    watched_run(runner or Runner(network, PLAIN), inputs, batch_size, comparer)
+    return comparer.drifts()
 
 
 def mean_drift(drifts: Mapping[str, float]) -> float:
     """Mean over the layers."""
-    return sum(drifts.values()) / max(len(drifts), 1)
+    return mean(drifts.values(), len(drifts))
 
 
-class _Recorder(abc.ABC):
-    """Sees the input currents [T, B, P, C] of every neuron layer of one batch."""
+def mean(values: Iterable[float], count: int) -> float:
+    """Mean of values of at least 0, of which some may be missing; 0 of none at all.
 
-    def __init__(self, network: Network) -> None:
-        self.network = network
-        self.start = 0
-
-    def batch(self, start: int) -> None:
-        """The images from this one on come next."""
-        self.start = start
-
-    @abc.abstractmethod
-    def layer(self, layer: NeuronLayer, neuron: Neuron, currents: Tensor) -> None:
-        """Take in what enters a layer."""
-
-    @abc.abstractmethod
-    def selected(self, site: str, kept: Tensor) -> None:
-        """Take in the token indices, [B, k] or [T, B, k], that a block processes."""
-
-    def noted(self) -> Any:
-        """What was noted of this batch so far."""
-        raise AssertionError("what this recorder notes is never reused")
-
-    def replay(self, noted: Any) -> None:
-        """Note what was noted of this batch before."""
-        raise AssertionError("what this recorder notes is never reused")
+    The sum is the exact one, rounded once: that of a part never exceeds that of the whole.
+    """
+    return math.fsum(values) / max(count, 1)
 
 
-class _Sampler(_Recorder):
+class _Sampler(Recorder):
     def __init__(self, network: Network, images: int, samples: int, seed: int) -> None:
         super().__init__(network)
         self._images = images
@@ -152,6 +148,7 @@ class _Sampler(_Recorder):
         self._generator = np.random.default_rng(seed)
         self._chosen: dict[str, NDArray[np.int64]] = {}
         self._potentials: dict[str, list[Tensor]] = {}
+        self._fired: dict[str, list[Tensor]] = {}
         self._shapes: dict[str, tuple[int, int, int]] = {}
 
     def layer(self, layer: NeuronLayer, neuron: Neuron, currents: Tensor) -> None:
@@ -164,15 +161,19 @@ class _Sampler(_Recorder):
         image, position, channel = self._coordinates(layer.name)
         here = (image >= self.start) & (image < self.start + currents.shape[1])
         picked = currents[:, image[here] - self.start, position[here], channel[here]]
-        potential = neuron.potential(picked)
-        self._potentials.setdefault(layer.name, []).append(potential)
+        self._potentials.setdefault(layer.name, []).append(neuron.potential(picked))
+        self._fired.setdefault(layer.name, []).append(_fired(neuron, picked))
 
     def selected(self, site: str, kept: Tensor) -> None:
         raise AssertionError(f"the trained network selects no tokens, but {site} did")
 
     def traces(self) -> Traces:
         return {
-            name: LayerTrace(*self._coordinates(name), torch.cat(parts, 1).numpy())
+            name: LayerTrace(
+                *self._coordinates(name),
+                torch.cat(parts, 1).numpy(),
+                torch.cat(self._fired[name], 1).numpy(),
+            )
             for name, parts in self._potentials.items()
         }
 
@@ -185,15 +186,51 @@ class _Sampler(_Recorder):
         return image, position, channel
 
 
-class _Comparer(_Recorder):
-    def __init__(self, network: Network, traces: Traces) -> None:
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How a neuron layer differs from the trained network's; sums over what was compared.
+
+    Attributes:
+        change: of the potentials, absolute.
+        reference: absolute potentials of the trained network.
+        flips: spikes that are others.
+        compared: neurons times steps.
+    """
+
+    change: float = 0.0
+    reference: float = 0.0
+    flips: int = 0
+    compared: int = 0
+
+    def __add__(self, other: Difference) -> Difference:
+        """Both together."""
+        return Difference(
+            self.change + other.change,
+            self.reference + other.reference,
+            self.flips + other.flips,
+            self.compared + other.compared,
+        )
+
+
+class Comparer(Recorder):
+    """Compares a compressed network's neurons with its parent's traces, layer by layer.
+
+    Args:
+        network: compressed.
+        traces: of its parent.
+        told: called whenever a layer of a batch has been compared; what it raises ends the pass.
+    """
+
+    def __init__(
+        self, network: Network, traces: Traces, told: Callable[[Comparer], None] | None = None
+    ) -> None:
         super().__init__(network)
         self._traces = traces
+        self._told = told
         self._places: dict[str, NDArray[np.int64]] = {}
         self._present: dict[str, Tensor] = {}
-        self._change: dict[str, float] = {}
-        self._reference: dict[str, float] = {}
-        self._noted: list[tuple[str, float, float]] = []
+        self._differences: dict[str, Difference] = {}
+        self._noted: list[tuple[str, Difference]] = []
 
     @override
     def batch(self, start: int) -> None:
@@ -201,14 +238,15 @@ class _Comparer(_Recorder):
         self._noted = []
 
     @override
-    def noted(self) -> tuple[tuple[str, float, float], ...]:
+    def noted(self) -> tuple[tuple[str, Difference], ...]:
         return tuple(self._noted)
 
     @override
-    def replay(self, noted: Sequence[tuple[str, float, float]]) -> None:
-        for name, change, reference in noted:
-            self._note(name, change, reference)
+    def replay(self, noted: Sequence[tuple[str, Difference]]) -> None:
+        for name, difference in noted:
+            self._note(name, difference)
 
+    @override
     def selected(self, site: str, kept: Tensor) -> None:
         tokens = next(s.tokens for s in self.network.declaration.tokens if s.name == site)
         if kept.dim() == 3:
@@ -219,6 +257,7 @@ class _Comparer(_Recorder):
         places.scatter_(1, kept, torch.arange(kept.shape[1]).expand_as(kept))
         self._places[site] = places.numpy()
 
+    @override
     def layer(self, layer: NeuronLayer, neuron: Neuron, currents: Tensor) -> None:
         trace = self._traces[layer.name]
         image = trace.image - self.start
@@ -228,29 +267,44 @@ class _Comparer(_Recorder):
         channel = self._channel(layer, channel)
         alive = (position >= 0) & (channel >= 0)
         picked = currents[:, image[alive], position[alive], channel[alive]]
-        potential = neuron.potential(picked)
+        potential, fired = neuron.potential(picked), _fired(neuron, picked)
         steps = currents.shape[0]
         parent = torch.from_numpy(trace.potential[:steps, here][:, alive])
+        flipped = fired != torch.from_numpy(trace.fired[:steps, here][:, alive])
+        compared = flipped.numel()
         present = self._present.get(layer.tokens or "")
         if present is not None:
             # Masks by step leave every neuron in its place; those whose token is out do not count.
             there = present[:, image[alive], position[alive]]
-            potential, parent = potential * there, parent * there
+            potential, parent, flipped = potential * there, parent * there, flipped & there
+            compared = int(there.sum())
         change = float((potential - parent).abs().sum(dtype=torch.float64))
         reference = float(parent.abs().sum(dtype=torch.float64))
-        self._note(layer.name, change, reference)
+        self._note(layer.name, Difference(change, reference, int(flipped.sum()), compared))
 
     def drifts(self) -> dict[str, float]:
-        return {
-            name: self._change[name] / reference
-            for name, reference in self._reference.items()
-            if reference > 0
-        }
+        """Drift of every layer so far, in the order in which they ran."""
+        return {name: d.change / d.reference for name, d in self._compared()}
 
-    def _note(self, name: str, change: float, reference: float) -> None:
-        self._change[name] = self._change.get(name, 0.0) + change
-        self._reference[name] = self._reference.get(name, 0.0) + reference
-        self._noted.append((name, change, reference))
+    def flips(self) -> dict[str, float]:
+        """Share of spikes that are others, of the same layers."""
+        return {name: d.flips / d.compared for name, d in self._compared()}
+
+    @property
+    def awaited(self) -> int:
+        """Layers of the trained network that were not seen so far."""
+        return len(self._traces) - len(self._differences)
+
+    def _compared(self) -> list[tuple[str, Difference]]:
+        """Layers of which something is left to compare."""
+        return [(name, d) for name, d in self._differences.items() if d.reference > 0]
+
+    def _note(self, name: str, difference: Difference) -> None:
+        before = self._differences.get(name, Difference())
+        self._differences[name] = before + difference
+        self._noted.append((name, difference))
+        if self._told is not None:
+            self._told(self)
 
     def _position(
         self, layer: NeuronLayer, image: NDArray[np.int64], position: NDArray[np.int64]
@@ -268,45 +322,8 @@ class _Comparer(_Recorder):
         return places[channel]
 
 
-def _run(runner: Runner, inputs: Tensor, batch_size: int, recorder: _Recorder) -> None:
-    network, program = runner.network, runner.program
-    layers = {layer.name: layer for layer in network.declaration.neurons}
-
-    def see(path: str, currents: Tensor) -> None:
-        neuron: Any = network.get_submodule(path)
-        recorder.layer(layers[path], neuron, currents)
-
-    # Hooks see what runs as plain modules, the watcher what the program runs.
-    watching = nullcontext() if program is None else program.watched(see)
-    hooks = [_watch_neurons(network, layer, recorder) for layer in network.declaration.neurons]
-    hooks += [_watch_selector(network, site, recorder) for site in network.processed_tokens]
-    try:
-        with watching:
-            for start in range(0, len(inputs), batch_size):
-                recorder.batch(start)
-                batch = inputs[start : start + batch_size]
-                images = Images(f"{GATE} {start} {len(batch)}", np.arange(len(batch)))
-                runner(batch, images, recorder)
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _watch_neurons(network: Network, layer: NeuronLayer, recorder: _Recorder) -> Any:
-    neuron = network.get_submodule(layer.name)
-
-    def watch(module: Any, inputs: tuple[Tensor, ...]) -> None:
-        currents = inputs[0]
-        steps, batch, *_, channels = currents.shape
-        recorder.layer(layer, module, currents.reshape(steps, batch, -1, channels))
-
-    return neuron.register_forward_pre_hook(watch)
-
-
-def _watch_selector(network: Network, site: str, recorder: _Recorder) -> Any:
-    selector = network.get_submodule(f"{site}.selector")
-
-    def watch(module: Any, inputs: Any, kept: Tensor) -> None:
-        recorder.selected(site, kept)
-
-    return selector.register_forward_hook(watch)
+def _fired(neuron: Any, currents: Tensor) -> Tensor:
+    """Spikes [T, S] for currents [T, S]; what integer neurons divide theirs by is taken out."""
+    # Not by a call, at which hooks would see these currents as the layer's own.
+    spikes = neuron.forward(currents) * getattr(neuron, "norm", 1)
+    return spikes.round().to(torch.uint8)

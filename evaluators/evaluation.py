@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..spaces.candidate import Candidate
+from ..spaces.errors import BadInput
+from .drop_model import DropModel
 from .image_order import ImageOrder
 from .paired_answers import PairedAnswers
 
@@ -27,6 +29,8 @@ class State(enum.StrEnum):
     """The worker died and no attempt was left."""
     QUARANTINED = "quarantined"
     """It took down several workers; not tried again."""
+    PROBED = "probed"
+    """Measured up to the stage that was asked for; nothing judged it."""
 
 
 class Stage(enum.StrEnum):
@@ -44,7 +48,9 @@ class Gate:
 
     Attributes:
         version: number of commits that it was built from.
-        max_drift: mean membrane drift above which a candidate is rejected; None: no limit yet.
+        max_drift: mean membrane drift above which a candidate is rejected; None: no limit.
+        model: of the drop; a candidate whose prediction exceeds the allowed drop by more than
+            its margin is rejected; None: none yet.
         rivals: (bytes, accuracy) of committed front members, ascending in bytes. Where no
             accuracy limit is set, a candidate that is surely less accurate than a rival of at
             most its bytes is rejected.
@@ -53,8 +59,50 @@ class Gate:
 
     version: int = 0
     max_drift: float | None = None
+    model: DropModel | None = None
     rivals: tuple[tuple[int, float], ...] = ()
     order: ImageOrder = field(default_factory=ImageOrder)
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What a strategy wants one evaluation to go through, in place of the search's own stages.
+
+    Nothing else ends it: neither its size, nor the gate, nor the sequential test. Published
+    methods say here what their papers say.
+
+    Attributes:
+        until: last stage; DRIFT: a probe, which runs no search image and is judged by nothing.
+        max_drift: mean drift above which it is rejected; None: none is too much.
+        subset: search images, the first ones, that are asked before all others (AQ4SViT's
+            mini-batch); 0: none.
+        subset_drop: drop on these above which it is rejected.
+
+    Raises:
+        BadInput: another last stage, or a subset below 0.
+    """
+
+    until: Stage = Stage.FULL
+    max_drift: float | None = None
+    subset: int = 0
+    subset_drop: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.until not in (Stage.DRIFT, Stage.FULL):
+            raise BadInput(f"checks end at drift (a probe) or full; got {self.until.value}.")
+        if self.subset < 0:
+            raise BadInput(f"checks.subset is a number of images from 0 up; got {self.subset}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return asdict(self)
+
+
+PROBE = Checks(until=Stage.DRIFT)
+"""Signals of the gate's images alone."""
+
+WHOLE = Checks()
+"""All search images, whatever comes out on the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +110,20 @@ class Request:
     """One candidate on its way to an evaluator: a few hundred bytes.
 
     An audited candidate is evaluated in full whatever the gate says. `test` asks for the one
-    evaluation of a front member on the test split, without any gate.
+    evaluation of a front member on the test split, without any gate. `checks`, where they are
+    given, stand in place of the gate and of all limits.
     """
 
     candidate: Candidate
     gate: Gate = Gate()
     audited: bool = False
     test: bool = False
+    checks: Checks | None = None
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether no search image is asked for."""
+        return self.checks is not None and self.checks.until is Stage.DRIFT
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,29 +144,44 @@ class Evaluation:
         state: how it ended.
         stage: the last stage that ran.
         measures: ``bytes, bytes_ratio, parameters, macs, state_bytes`` (of the membranes of one
-            image, at run time) after static; ``drift`` after drift;
+            image, at run time) after static. After drift, of the gate's images: ``drift`` of
+            membranes, the mean over all neuron layers that were compared, and ``drift_last`` of
+            the last of these to run; ``flips`` and ``flips_last``, likewise the share of spikes
+            that are others than the trained network's (of integer neurons: of another level);
+            ``kl``, the mean KL divergence of its answers from the trained network's
+            (KL(trained || candidate), nats); ``disagreement``, the share of images whose most
+            likely class is another one. A gate that is sure before the last layer ran leaves
+            ``drift`` and ``flips`` alone, as lower bounds: layers that did not run count as 0.
+            Of a probe, ``synops, energy_mj, energy_literature_mj`` (per image of the gate's).
             ``accuracy`` (search split, fraction), ``drop`` (parent's accuracy minus its own) and
             ``n_search`` (images) after full: plain means over all search images. Rejected by
             subset: ``n_search`` up to the image that decided, and weighted estimates from these
             of what the other two are on all search images (`DropTest.estimate`), no plain means,
-            as images on which candidates differ come early;
+            as images on which candidates differ come early; rejected by the subset of `Checks`,
+            plain means over that subset;
             ``synops, energy_mj, energy_literature_mj`` (per image) after full. On the test split:
             ``accuracy_test, n_test, drop_test, drop_low, drop_high`` (95 % interval).
+        layers: drift of every neuron layer that was compared, by its path, after drift.
         rejection: the verdict of the gate; an audited evaluation may carry one and be complete.
+            Its value is that of the lower bounds where the gate was sure early.
         violation: sum of constraint violations, 0 where none is known; samplers learn from it.
         audited: whether the gate was told to let it pass.
         gate_version: `Gate.version` that it was judged by.
-        image_evaluations: forward passes of one image that it took.
+        image_evaluations: forward passes of one image that it took; those of the gate's images
+            count whole even if they ended early.
         answers: search images on which it and the trained network differ, up to the one that
             decided; None where it got to none.
         error: traceback of a FAILED, LOST or QUARANTINED one.
-        timing: seconds per stage and worker name; measured, no part of the identity.
+        timing: seconds per stage and worker name; after full, ``latency_ms``, per search image
+            and without preprocessing, less where others left something of the same images.
+            Measured, no part of the identity.
     """
 
     candidate: Candidate
     state: State
     stage: Stage
     measures: Mapping[str, float] = field(default_factory=dict)
+    layers: Mapping[str, float] = field(default_factory=dict)
     rejection: Rejection | None = None
     violation: float = 0.0
     audited: bool = False
@@ -140,6 +210,7 @@ class Evaluation:
             "state": self.state.value,
             "stage": self.stage.value,
             "measures": dict(self.measures),
+            "layers": dict(self.layers),
             "rejection": None
             if rejection is None
             else [rejection.stage.value, rejection.value, rejection.threshold],
@@ -161,6 +232,7 @@ class Evaluation:
             state=State(data["state"]),
             stage=Stage(data["stage"]),
             measures=dict(data["measures"]),
+            layers=dict(data["layers"]),
             rejection=None
             if rejection is None
             else Rejection(Stage(rejection[0]), float(rejection[1]), float(rejection[2])),

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..spaces.candidate import Candidate
 from ..spaces.errors import BadInput
 from ..spaces.space import Granularity, Space
+from ..spaces.surgery import SurgeryOptions
 from ..svtmodels.checkpoint import load_checkpoint
-from ..svtmodels.costs import parent_bytes
+from ..svtmodels.costs import parent_bytes, static_costs
 from ..svtmodels.network import Network
 from ..svtmodels.surgery.moments import without_moments
+from ..svtmodels.surgery.prepared import PreparedSurgery
 from ..svtmodels.zoo import zoo_path
 from .blueprint import Blueprint
 from .data.preprocessing import Preprocessing
 from .data.settings import load_splits
 from .data.splits import Splits, held_out_digest
-from .evaluator import EvaluationSettings
+from .evaluator import EvaluationSettings, static_measures
 from .runner import available_engine, plain_note
 
 _PREPROCESSING = "preprocessing"
@@ -73,6 +76,21 @@ class TrainedModel:
             )
             for each in chosen
         ]
+
+    def pricer(self, options: SurgeryOptions) -> Callable[[Candidate], dict[str, float]]:
+        """Static measures of candidates, from the trained network alone.
+
+        Args:
+            options: of surgery; they say what choosing tokens costs. Where one threshold serves
+                the densities of all matrices, what stays is known in sum only.
+        """
+        prepared = PreparedSurgery(self.network, options)
+        parent = self.bytes
+
+        def price(candidate: Candidate) -> dict[str, float]:
+            return static_measures(static_costs(self.network, candidate, prepared), parent)
+
+        return price
 
 
 def prepare(

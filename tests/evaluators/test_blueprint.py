@@ -177,6 +177,8 @@ SETTING_CHANGES: list[dict[str, Any]] = [
     {"max_drop": 0.02},
     {"max_bytes": 1000},
     {"max_energy_mj": 1.0},
+    {"max_synops": 1.0},
+    {"max_macs": 1000},
 ]
 
 

@@ -238,7 +238,8 @@ def test_a_layer_with_nothing_left_to_compare_is_left_out() -> None:
     kept = set(small.kept_channels["block.0.mlp.hidden"].tolist())
     gone = np.array([min(set(range(32)) - kept)])
     zero = np.zeros(1, np.int64)
-    lost = LayerTrace(zero, zero, gone, np.ones((3, 1), np.float32))
+    silent = np.zeros((3, 1), np.uint8)
+    lost = LayerTrace(zero, zero, gone, np.ones((3, 1), np.float32), silent)
     traces = {**collect_traces(parent, inputs, 2), layer: lost}
     drifts = layer_drifts(small, traces, inputs, 2)
     assert set(traces) - set(drifts) == {layer}
