@@ -33,6 +33,7 @@ from .config_sections import (
     one_of,
 )
 from .config_yaml import parse_mapping, read_text
+from .papers import fill_in
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _NAME_RULE = "letters, digits, '.', '_' and '-' (left out: the file's name without its ending)"
@@ -92,6 +93,9 @@ class Config(Section):
     ) -> Self:
         """Config of a YAML text.
 
+        Where the strategy is a published method, its paper fills in what the text leaves open
+        (`papers`).
+
         Args:
             text: the YAML.
             source: name of the text in messages; its stem is the default name of the run.
@@ -112,7 +116,7 @@ class Config(Section):
         """Return a config with some fields set anew, checked like a file.
 
         What was left to its default is worked out again: a window that nobody chose follows
-        the number of workers, one that is written down stays.
+        the number of workers, what a paper says follows the strategy; what is written down stays.
 
         Args:
             overrides: values by dotted path, e.g. ``{"cluster.workers": 4, "seed": 3}``.
@@ -140,10 +144,15 @@ class Config(Section):
 
     @classmethod
     def _check(cls, data: dict[Any, Any], source: str, strategies: Collection[str]) -> Self:
+        whole, filled = fill_in(data)
         try:
-            return cls.model_validate(data, context={"strategies": tuple(strategies)})
+            config = cls.model_validate(whole, context={"strategies": tuple(strategies)})
         except ValidationError as error:
-            raise explain(error, cls, data, source) from None
+            raise explain(error, cls, whole, source) from None
+        for section, field in filled:
+            # Nobody set it: `merged` works it out again.
+            getattr(config, section).model_fields_set.discard(field)
+        return config
 
     @field_validator("name")
     @classmethod

@@ -30,11 +30,23 @@ from ..spaces.space import DEFAULT_LEVELS, Granularity
 from ..spaces.surgery import ALLOWED, SurgeryOptions
 from .tracking.settings import TrackingSettings
 
-Objective = Literal["accuracy", "bytes", "energy_mj", "synops", "macs"]
+Objective = Literal[
+    "accuracy",
+    "bytes",
+    "energy_mj",
+    "synops",
+    "macs",
+    "parameters",
+    "state_bytes",
+    "latency_ms",
+]
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 
 STRATEGIES = ("nsga2", "random")
 """Names that `strategy.name` may have where no registry is handed in."""
+
+GATES = ("model", "drift")
+"""What the gate may judge by."""
 
 _AUTO = "auto"
 _WIDTHS = f"1..8, {HALF_BITS} or {UNTOUCHED_BITS}"
@@ -95,6 +107,7 @@ PLAIN = "a mapping of names to text, numbers, true, false, null, lists, mappings
 
 _COUNT = "a whole number of at least 1"
 _COUNT_OR_NULL = f"{_COUNT}, or null"
+_POSITIVE_OR_NULL = "a number above 0, or null"
 _FLAG = "true or false"
 _NAME = "a name"
 _LEFT_ALONE = "[] or null: leave this kind alone"
@@ -170,7 +183,8 @@ class ConstraintsSection(Section):
     """Limits that a feasible candidate keeps; null: no limit.
 
     `max_drop` is the accuracy that may be lost against the parent, as a fraction (0.015 = 1.5
-    points); `max_bytes_ratio` is relative to the parent's bytes; energy is per image.
+    points); `max_bytes_ratio` is relative to the parent's bytes; energy, SynOps and MACs are per
+    image.
     """
 
     max_drop: Annotated[float, Field(ge=0, lt=1)] | None = Field(
@@ -181,15 +195,23 @@ class ConstraintsSection(Section):
     max_bytes_ratio: _Ratio | None = Field(
         default=None, description="a ratio above 0 and up to 1, or null"
     )
-    max_energy_mj: Positive | None = Field(default=None, description="a number above 0, or null")
+    max_energy_mj: Positive | None = Field(default=None, description=_POSITIVE_OR_NULL)
+    max_synops: Positive | None = Field(default=None, description=_POSITIVE_OR_NULL)
+    max_macs: Count | None = Field(default=None, description=_COUNT_OR_NULL)
 
 
 class StrategySection(Section):
-    """Who suggests candidates; `options` are its own and are checked by it."""
+    """Who suggests candidates; `options` are its own and are checked by it.
+
+    What the runs in the folders of `warm_start` found comes first, whoever follows.
+    """
 
     name: str = Field(default="nsga2", description="the name of a strategy")
     population: int = Field(default=40, ge=2, description="a whole number of at least 2")
     options: dict[str, JsonValue] = Field(default_factory=dict, description=PLAIN)
+    warm_start: Annotated[tuple[Text, ...], _Lax, BeforeValidator(_none_is_empty)] = Field(
+        default=(), description="a list of folders of finished runs"
+    )
 
     @field_validator("name")
     @classmethod
@@ -199,16 +221,21 @@ class StrategySection(Section):
 
 
 class GateSection(Section):
-    """The drift gate, which rejects candidates before they are evaluated in full.
+    """The gate, which rejects candidates by what calibration images say of them.
 
-    With `max_drift: auto` the limit is learned: the first `warmup` candidates pass, then it is
-    set so that it wrongly rejects `false_reject_rate`. A share of `audit_share` passes anyway.
+    `by: model` predicts their drop; `by: drift` looks at the mean membrane drift alone, as
+    published, against `max_drift`. What is learned (the model, or `max_drift: auto`) lets the first
+    `warmup` candidates pass and then wrongly rejects `false_reject_rate`. A share of `audit_share`
+    passes anyway.
 
     With `learn_order` the sequential test asks images first on which candidates have differed
     from the trained network; it holds with the drift gate off, too.
     """
 
     enabled: bool = Field(default=True, description=_FLAG)
+    by: Annotated[str, BeforeValidator(one_of("gate.by", GATES))] = Field(
+        default=GATES[0], description=", ".join(GATES)
+    )
     max_drift: Positive | Literal["auto"] = Field(
         default=_AUTO, description="a number above 0, or auto"
     )
@@ -251,11 +278,16 @@ SurgerySection = create_model("SurgerySection", __base__=Section, **_surgery_fie
 
 
 class BudgetSection(Section):
-    """When to stop: at whichever limit is reached first."""
+    """When to stop: at whichever limit is reached first.
+
+    `patience` is a number of evaluations over which the hypervolume of the front must have grown
+    by a thousandth.
+    """
 
     candidates: int = Field(default=300, ge=1, description=_COUNT)
     image_evaluations: Count | None = Field(default=None, description=_COUNT_OR_NULL)
-    seconds: Positive | None = Field(default=None, description="a number above 0, or null")
+    seconds: Positive | None = Field(default=None, description=_POSITIVE_OR_NULL)
+    patience: Count | None = Field(default=None, description=_COUNT_OR_NULL)
 
 
 def _default_window(fields: dict[str, Any]) -> int:

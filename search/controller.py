@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from ..cluster.backend import Backend, Completion, Outcome
-from ..evaluators.evaluation import Evaluation, Request, Stage, State
+from ..evaluators.evaluation import Checks, Evaluation, Request, Stage, State
 from ..spaces.candidate import Candidate
 from ..spaces.errors import BadInput
 from .front import Front
 from .gate import GatePolicy
 from .ledger import Event, Ledger
-from .strategies.base import Strategy
+from .strategies.base import Strategy, Suggestion
 
 _POLL_SECONDS = 0.5
 """Longest wait for a completion, so that time budgets and interruptions are noticed."""
@@ -34,7 +34,7 @@ class Budget:
     """When no more candidates are suggested; whichever limit is reached first.
 
     Attributes:
-        candidates: evaluations; suggestions that were made before do not count.
+        candidates: evaluations; suggestions that were made before and probes do not count.
         image_evaluations: forward passes of one image, over all evaluations.
         seconds: of wall time since the controller started (or was resumed).
     """
@@ -88,17 +88,23 @@ class Counts:
 class _Open:
     """A suggestion that is not committed yet; `request` is None if it was made before."""
 
-    candidate: Candidate
+    suggestion: Suggestion
     request: Request | None
     evaluation: Evaluation | None = None
+
+    @property
+    def candidate(self) -> Candidate:
+        return self.suggestion.candidate
 
 
 class Controller:
     """Runs a search over a backend, with the ledger as the one durable truth.
 
     Suggestion k is made when exactly the suggestions up to k - W are committed, and commits happen
-    in order of suggestion whatever the order of arrival. The ledger of a search is therefore the
-    same with one worker or a hundred, and with workers killed on the way.
+    in order of suggestion whatever the order of arrival. A strategy that has nothing to suggest is
+    asked again after the next commit; with nothing left to commit it has come to its end. The
+    ledger of a search is therefore the same with one worker or a hundred, and with workers killed
+    on the way.
 
     In unordered mode commits follow arrival: no evaluation waits for an older one. The trace then
     depends on timing, and two runs differ.
@@ -130,13 +136,19 @@ class Controller:
         self._space_size = space_size
         self._observers: list[Observer] = []
         self._open: dict[int, _Open] = {}
-        self._known: dict[str, Evaluation] = {}
-        # Keys that are known or on their way.
-        self._requested: set[str] = set()
+        self._known: dict[Suggestion, Evaluation] = {}
+        # Those that are known or on their way.
+        self._requested: set[Suggestion] = set()
+        self._candidates = 0
         self._suggested = 0
         self._committed = 0
         self._repeats = 0
         self._started = time.monotonic()
+
+    @property
+    def limited_since(self) -> int | None:
+        """Version of the first gate that could reject anything; None: none yet."""
+        return self._gate.limited_since
 
     def observe(self, observer: Observer) -> None:
         """Tell an observer of every commit from now on."""
@@ -159,7 +171,7 @@ class Controller:
                     evaluation = Evaluation.from_dict(event["evaluation"])
                     self._take(event["index"], evaluation, hit=False)
                 case "hit":
-                    known = self._known[event["key"]]
+                    known = self._known[self._open[event["index"]].suggestion]
                     self._take(event["index"], known, hit=True)
                 case "duplicate":
                     self.counts.duplicates += 1
@@ -186,29 +198,35 @@ class Controller:
     def _fill(self) -> None:
         while len(self._open) < self._window and not self._spent():
             index = self._suggested
-            candidate = self._strategy.suggest(index)
-            open_ = self._prepare(candidate)
+            suggestion = self._strategy.suggest(index)
+            if suggestion is None:
+                return
+            open_ = self._prepare(suggestion)
             self._note_suggestion(index, open_)
             if open_.request is not None:
                 self._backend.submit(index, open_.request)
 
-    def _prepare(self, candidate: Candidate) -> _Open:
-        """Suggestion with its request; none if the candidate is known or on its way."""
-        key = candidate.key
-        if key in self._requested:
-            return _Open(candidate, None)
-        self._requested.add(key)
-        return _Open(candidate, Request(candidate, self._gate.current, self._gate.audits(key)))
+    def _prepare(self, suggestion: Suggestion) -> _Open:
+        """Suggestion with its request; none if the same is known or on its way."""
+        if suggestion in self._requested:
+            return _Open(suggestion, None)
+        self._requested.add(suggestion)
+        candidate, checks = suggestion.candidate, suggestion.checks
+        self._candidates += not suggestion.probe
+        audited = checks is None and self._gate.audits(candidate.key)
+        return _Open(suggestion, Request(candidate, self._gate.current, audited, checks=checks))
 
     def _note_suggestion(self, index: int, open_: _Open) -> None:
         self._open[index] = open_
         self._suggested += 1
+        checks = open_.suggestion.checks
         self._ledger.append(
             {
                 "event": "suggested",
                 "index": index,
                 "key": open_.candidate.key,
                 "candidate": open_.candidate.to_dict(),
+                "checks": None if checks is None else checks.to_dict(),
                 "audited": open_.request is not None and open_.request.audited,
                 "gate_version": self._gate.current.version,
             }
@@ -216,20 +234,21 @@ class Controller:
 
     def _replay_suggestion(self, event: Mapping[str, Any]) -> None:
         index = event["index"]
-        candidate = self._strategy.suggest(index)
-        if candidate.key != event["key"]:
+        suggestion = self._strategy.suggest(index)
+        now = "none" if suggestion is None else suggestion.candidate.key
+        if suggestion is None or now != event["key"] or suggestion.record != event["checks"]:
             raise BadInput(
-                f"suggestion {index} was {event['key']} and would be {candidate.key} now: the "
+                f"suggestion {index} was {event['key']} and would be {now} now: the "
                 "code or the config has changed since. Start a new run under another name."
             )
-        self._open[index] = self._prepare(candidate)
+        self._open[index] = self._prepare(suggestion)
         self._suggested += 1
 
     def _spent(self) -> bool:
-        budget, requested = self._budget, len(self._requested)
-        if requested >= budget.candidates:
+        budget = self._budget
+        if self._candidates >= budget.candidates:
             return True
-        if self._space_size is not None and requested >= self._space_size:
+        if self._space_size is not None and self._candidates >= self._space_size:
             return True
         if self._repeats >= _REPEATS:
             return True
@@ -253,7 +272,7 @@ class Controller:
             open_ = self._open[index]
             if open_.request is None:
                 self._ledger.append({"event": "hit", "index": index, "key": open_.candidate.key})
-                self._take(index, self._known[open_.candidate.key], hit=True)
+                self._take(index, self._known[open_.suggestion], hit=True)
             else:
                 assert open_.evaluation is not None
                 record = {"event": "evaluated", "index": index}
@@ -263,7 +282,7 @@ class Controller:
 
     def _next_ready(self) -> int | None:
         for index, open_ in self._open.items():
-            known = open_.request is None and open_.candidate.key in self._known
+            known = open_.request is None and open_.suggestion in self._known
             if known or open_.evaluation is not None:
                 return index
             if self._ordered:
@@ -272,16 +291,16 @@ class Controller:
 
     def _take(self, index: int, evaluation: Evaluation, *, hit: bool) -> None:
         """Commit: the only place where anything is learned from an evaluation."""
-        self._open.pop(index)
+        suggestion = self._open.pop(index).suggestion
         self._committed += 1
-        self._strategy.update([evaluation])
+        self._strategy.update(index, evaluation)
         if hit:
             self.counts.hits += 1
             self._repeats += 1
         else:
             self._repeats = 0
             self.counts.add(evaluation)
-            self._known[evaluation.key] = evaluation
+            self._known[suggestion] = evaluation
             self.evaluations.append(evaluation)
             entered = self.front.add(evaluation)
             self._gate.update(evaluation, self.front, entered)

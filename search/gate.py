@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..evaluators.drop_model import DropModel
 from ..evaluators.evaluation import Evaluation, Gate, Stage, State
 from ..evaluators.image_order import ImageOrder
 from .config_sections import GateSection
+from .drop_fit import SIGNALS, DropSample, cross_fitted, fit_line
 from .front import Front
 from .image_order import OrderLearner
+from .rank_correlation import rank_correlation
 
 SLACK = 1.5
 """Factor on the drift of what proved worth having (methods of AQ4SViT: 1.5 times the drift of the
@@ -19,31 +22,50 @@ lowest bit-width that passes). How much it gains in a search has not been measur
 
 _RIVALS = 64
 """Front members that travel with a candidate, at most."""
+_FITTED = 400
+"""Evaluations that the model is fitted to: the last ones, whose like come next."""
+_FOLDS = 5
+_GROWTH = 1.05
+"""The model is fitted anew once there are so many times as many samples: a fit takes some ten
+milliseconds, a dispatch is to take less."""
 
 
 class GatePolicy:
     """Builds the gate that is sent along with candidates.
 
-    With ``max_drift: auto`` the first `warmup` candidates pass. Then the limit is `SLACK` times a
-    quantile of the drifts of all candidates that turned out worth having: complete ones where an
-    accuracy limit is set, else those that entered the front. The quantile is the conformal one:
-    of candidates like those seen so far, it would reject a worthy one with a probability of at
-    most `false_reject_rate`, which needs 1 / false_reject_rate - 1 worthy ones before there is
-    any limit at all (19 at 5 %). The slack (AQ4SViT's calibration) is for those that are not like
-    them: a search moves on to smaller networks, whose drift is larger at equal accuracy. Audited
-    candidates keep feeding the limit from beyond it, so that one too low can rise again.
+    The first `warmup` candidates pass. Then, by ``gate.by``:
 
-    The order of the search images is learned by `OrderLearner`.
+    ``model``: a line through the signals of the gate's images (`drop_fit`), fitted to all drops
+    measured so far, predicts a candidate's drop; it is rejected where that exceeds the allowed
+    drop by more than a margin. The margin comes from the gate's own errors: the conformal quantile
+    of what was predicted, by lines fitted without them, for candidates that turned out worth
+    having: complete ones where an accuracy limit is set, else those that entered the front. Of
+    candidates like these it rejects a share of at most `false_reject_rate`. Audited ones that the
+    gate would have rejected stand for all those that were not audited, and weigh so much more.
+
+    ``drift``, as published: with ``max_drift: auto`` the limit is `SLACK` times the same quantile
+    of the drifts of what proved worth having. The slack (AQ4SViT's calibration) is for those that
+    are not like them: a search moves on to smaller networks, whose drift is larger at equal
+    accuracy.
+
+    Either needs 1 / false_reject_rate - 1 worthy ones before there is any limit at all (19 at
+    5 %). The order of the search images is learned by `OrderLearner`.
+
+    Attributes:
+        limited_since: version of the first gate that could reject anything; None: none yet.
     """
 
-    def __init__(self, settings: GateSection, seed: int, has_accuracy_limit: bool) -> None:
+    def __init__(self, settings: GateSection, seed: int, max_drop: float | None) -> None:
         self._settings = settings
         self._seed = seed
-        self._has_accuracy_limit = has_accuracy_limit
+        self._max_drop = max_drop
         self._order = OrderLearner(seed) if settings.learn_order else None
         self._worthy: list[float] = []
+        self._samples: list[_Judged] = []
+        self._refit_at = 0
         self._commits = 0
         self._gate = Gate(max_drift=self._max_drift())
+        self.limited_since = None if self._gate.max_drift is None else 0
 
     @property
     def current(self) -> Gate:
@@ -69,30 +91,77 @@ class GatePolicy:
             entered: whether the evaluation is on it.
         """
         self._commits += 1
-        worthy = evaluation.feasible if self._has_accuracy_limit else entered
+        worthy = evaluation.feasible if self._max_drop is not None else entered
         if worthy and "drift" in evaluation.measures:
             self._worthy.append(evaluation.measures["drift"])
+        self._note(evaluation, worthy)
         if self._order is not None:
             self._order.update(evaluation)
-        self._gate = Gate(self._commits, self._max_drift(), self._rivals(front), self._sent())
+        self._gate = Gate(
+            self._commits, self._max_drift(), self._model(), self._rivals(front), self._sent()
+        )
+        limited = self._gate.max_drift is not None or self._gate.model is not None
+        if limited and self.limited_since is None:
+            self.limited_since = self._commits
+
+    def _note(self, evaluation: Evaluation, worthy: bool) -> None:
+        measures = evaluation.measures
+        if "drop" not in measures or any(name not in measures for name in SIGNALS):
+            return
+        lost = evaluation.audited and _by_drift(evaluation)
+        weight = 1 / self._settings.audit_share if lost else 1.0
+        self._samples.append(
+            _Judged(measures, measures["drop"], measures["n_search"], worthy, weight)
+        )
 
     def _sent(self) -> ImageOrder:
         return ImageOrder() if self._order is None else self._order.current
 
+    def _model(self) -> DropModel | None:
+        settings = self._settings
+        if not settings.enabled or settings.by != "model" or self._commits < settings.warmup:
+            return None
+        if len(self._samples) < self._refit_at:
+            return self._gate.model
+        self._refit_at = math.ceil(_GROWTH * len(self._samples))
+        judged = self._samples[-_FITTED:]
+        worthy = [number for number, sample in enumerate(judged) if sample.worthy]
+        rate = settings.false_reject_rate
+        if len(judged) < 2 * _FOLDS or len(worthy) < 1 / rate - 1:
+            return None
+        most = max(sample.images for sample in judged)
+        samples = [DropSample(s.signals, s.drop, s.images / most) for s in judged]
+        predictions = cross_fitted(samples, _FOLDS)
+        excess = [
+            (float(predictions[n]) - self._allowed(judged[n]), judged[n].weight) for n in worthy
+        ]
+        margin = _weighted_quantile(excess, rate)
+        if margin is None:
+            return None
+        line = fit_line(samples)
+        return DropModel(line.weights, line.offset, max(margin, 0.0))
+
+    def _allowed(self, judged: _Judged) -> float:
+        """Drop that a worthy candidate could have had.
+
+        Without a limit that is not known afterwards; its own was allowed, which errs on the side
+        of letting pass.
+        """
+        return judged.drop if self._max_drop is None else self._max_drop
+
     def _max_drift(self) -> float | None:
-        if not self._settings.enabled:
+        if not self._settings.enabled or self._settings.by != "drift":
             return None
         if self._settings.max_drift != "auto":
             return float(self._settings.max_drift)
         if self._commits < self._settings.warmup:
             return None
-        rank = math.ceil((1 - self._settings.false_reject_rate) * (len(self._worthy) + 1))
-        if rank > len(self._worthy):
-            return None
-        return SLACK * sorted(self._worthy)[rank - 1]
+        drifts = [(drift, 1.0) for drift in self._worthy]
+        limit = _weighted_quantile(drifts, self._settings.false_reject_rate)
+        return None if limit is None else SLACK * limit
 
     def _rivals(self, front: Front) -> tuple[tuple[int, float], ...]:
-        if self._has_accuracy_limit:
+        if self._max_drop is not None:
             return ()
         members = front.members
         step = max(1, math.ceil(len(members) / _RIVALS))
@@ -100,8 +169,34 @@ class GatePolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class _Judged:
+    """Signals and drop of an evaluation, and what it says of the gate's errors."""
+
+    signals: Mapping[str, float]
+    drop: float
+    images: float
+    worthy: bool
+    weight: float
+
+
+def _weighted_quantile(values: Sequence[tuple[float, float]], rate: float) -> float | None:
+    """Conformal quantile of (value, weight): the next one exceeds it with probability `rate`.
+
+    None where that takes more values; the next one counts as one of weight 1 (Tibshirani et al.,
+    arXiv 1904.06019).
+    """
+    needed = (1 - rate) * (sum(weight for _, weight in values) + 1)
+    reached = 0.0
+    for value, weight in sorted(values):
+        reached += weight
+        if reached >= needed - 1e-9:
+            return value
+    return None
+
+
+@dataclass(frozen=True, slots=True)
 class GateAudit:
-    """How the drift gate judged the candidates that were evaluated in full whatever it said.
+    """How the gate judged the candidates that were evaluated in full whatever it said.
 
     Attributes:
         audited: number of audited candidates that it judged.
@@ -109,6 +204,7 @@ class GateAudit:
         precision: share of those that were not worth having; None without any.
         recall: share of what was not worth having that it would have rejected; None without any.
         rank_correlation: Spearman's, drift against accuracy over all fully evaluated candidates.
+        rank_correlation_kl: the same of the divergence of predictions.
     """
 
     audited: int
@@ -116,50 +212,41 @@ class GateAudit:
     precision: float | None
     recall: float | None
     rank_correlation: float | None
+    rank_correlation_kl: float | None
 
 
-def audit(evaluations: Sequence[Evaluation]) -> GateAudit:
-    """Audit of a search's evaluations; worth having: complete, so within all constraints."""
-    judged = [e for e in evaluations if e.audited and e.stage is Stage.FULL]
+def audit(evaluations: Sequence[Evaluation], limited_since: int | None) -> GateAudit:
+    """Audit of a search's evaluations; worth having: complete, so within all constraints.
+
+    Args:
+        evaluations: of the whole search.
+        limited_since: version of the first gate that could reject (`GatePolicy.limited_since`).
+    """
+    judged = [
+        e
+        for e in evaluations
+        if e.audited and e.stage is Stage.FULL and e.gate_version >= (limited_since or 0)
+    ]
+    if limited_since is None:
+        judged = []
     rejected = [e for e in judged if _by_drift(e)]
     bad = [e for e in judged if e.state is not State.COMPLETE]
     hits = sum(e.state is not State.COMPLETE for e in rejected)
-    full = [e for e in evaluations if e.stage is Stage.FULL and "drift" in e.measures]
+    full = [e for e in evaluations if e.stage is Stage.FULL]
     return GateAudit(
         audited=len(judged),
         rejected=len(rejected),
         precision=hits / len(rejected) if rejected else None,
         recall=hits / len(bad) if bad else None,
-        rank_correlation=_spearman(
-            [e.measures["drift"] for e in full], [e.measures["accuracy"] for e in full]
-        ),
+        rank_correlation=_against_accuracy(full, "drift"),
+        rank_correlation_kl=_against_accuracy(full, "kl"),
     )
+
+
+def _against_accuracy(evaluations: Sequence[Evaluation], name: str) -> float | None:
+    known = [e.measures for e in evaluations if name in e.measures]
+    return rank_correlation([m[name] for m in known], [m["accuracy"] for m in known])
 
 
 def _by_drift(evaluation: Evaluation) -> bool:
     return evaluation.rejection is not None and evaluation.rejection.stage is Stage.DRIFT
-
-
-def _spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
-    if len(set(first)) < 2 or len(set(second)) < 2:
-        return None
-    a, b = _ranks(first), _ranks(second)
-    mean = (len(a) - 1) / 2
-    covariance = sum((x - mean) * (y - mean) for x, y in zip(a, b, strict=True))
-    spread = math.sqrt(sum((x - mean) ** 2 for x in a) * sum((y - mean) ** 2 for y in b))
-    return covariance / spread
-
-
-def _ranks(values: Sequence[float]) -> list[float]:
-    """Ranks from 0; ties share their mean rank."""
-    order = sorted(range(len(values)), key=values.__getitem__)
-    ranks = [0.0] * len(values)
-    start = 0
-    while start < len(order):
-        end = start
-        while end + 1 < len(order) and values[order[end + 1]] == values[order[start]]:
-            end += 1
-        for place in order[start : end + 1]:
-            ranks[place] = (start + end) / 2
-        start = end + 1
-    return ranks

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..spaces.errors import BadInput, CorruptFile, RunFailed
+from .sensitivity_table import FILE as SENSITIVITY_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,11 @@ class RunFolder:
     def evaluations(self) -> Path:
         """Table of all candidates."""
         return self.path / "evaluations.parquet"
+
+    @property
+    def sensitivity(self) -> Path:
+        """Sensitivity matrix, where the strategy measured one."""
+        return self.path / SENSITIVITY_FILE
 
     @property
     def front(self) -> Path:

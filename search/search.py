@@ -18,6 +18,7 @@ from ..evaluators.preparation import TrainedModel, prepare
 from ..spaces.errors import NothingFeasible, RunFailed
 from ..spaces.space import Space
 from ..spaces.surgery import SurgeryOptions
+from ..svtmodels.cost_tables import CostTables
 from .config import Config
 from .controller import Budget, Controller
 from .front import Front, Objective
@@ -27,7 +28,8 @@ from .progress import Progress
 from .report.build import build_report
 from .results import front_record, miss_record, nearest_misses, write_evaluations
 from .run_folder import RunFolder, write_json, write_text
-from .strategies import STRATEGIES, Strategy, build_strategy
+from .sensitivity_table import write_table
+from .strategies import STRATEGIES, Limits, Strategy, Task, build_strategy
 from .tracking.settings import tracking_uri
 from .tracking.tracker import Tracker
 
@@ -119,8 +121,16 @@ class Search:
             width_multiple=config.space.width_multiple,
         )
         objectives = [Objective(name, name in _MAXIMISED) for name in config.objectives]
-        strategy = build_strategy(spaces, objectives, config.seed, config.strategy)
-        return Plan(model, spaces, objectives, strategy, self._settings(model.bytes))
+        settings = self._settings(model.bytes)
+        task = Task(
+            spaces,
+            objectives,
+            Limits(settings.max_drop, settings.max_bytes),
+            config.seed,
+            model.pricer(settings.surgery),
+            lambda: CostTables.build(model.network, spaces[-1], settings.surgery),
+        )
+        return Plan(model, spaces, objectives, build_strategy(task, config.strategy), settings)
 
     def run(self) -> SearchResult:
         """Search, evaluate the front on the test split, pack, verify, record and report.
@@ -200,6 +210,8 @@ class Search:
             max_drop=limits.max_drop,
             max_bytes=min((s for s in sizes if s is not None), default=None),
             max_energy_mj=limits.max_energy_mj,
+            max_synops=limits.max_synops,
+            max_macs=limits.max_macs,
         )
 
     def _ledger(self, blueprint: Blueprint) -> Ledger:
@@ -242,13 +254,12 @@ class Search:
         self, plan: Plan, backend: Backend[Request, Evaluation], ledger: Ledger
     ) -> Controller:
         config = self.config
-        limited = config.constraints.max_drop is not None
         controller = Controller(
             plan.strategy,
             backend,
             ledger,
             Front(plan.objectives),
-            GatePolicy(config.gate, config.seed, limited),
+            GatePolicy(config.gate, config.seed, config.constraints.max_drop),
             self._budget(),
             config.cluster.window,
             ordered=config.cluster.ordered,
@@ -279,6 +290,8 @@ class Search:
     ) -> SearchResult:
         folder, front = self.folder, controller.front
         write_evaluations(folder.evaluations, controller.evaluations)
+        if (matrix := plan.strategy.table()) is not None:
+            write_table(folder.sensitivity, matrix)
         tests = _test(backend, front.members) if len(blueprint.test) else {}
         tested = next((done.measures["parent_accuracy_test"] for done in tests.values()), None)
         parent = {"name": plan.model.name, **blueprint.parent(tested)}
@@ -287,7 +300,7 @@ class Search:
             for o in front.objectives
         }
         limits = {"drop": plan.settings.max_drop, "bytes": plan.settings.max_bytes}
-        gate = audit(controller.evaluations)
+        gate = audit(controller.evaluations, controller.limited_since)
         counts = controller.counts
         shared = {"data": self.config.data, "search": self.config.name, "parent": parent["name"]}
         record = front_record(front, parent, tests, {}, reference, counts, gate, limits)

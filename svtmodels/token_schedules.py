@@ -8,7 +8,7 @@ processed, and `retention` says how much.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..spaces.candidate import Candidate
@@ -104,16 +104,27 @@ def scheduled(network: Network, name: str) -> Candidate:
     Raises:
         BadInput: an unknown name, or a schedule for another architecture, depth or grid.
     """
-    if name not in SCHEDULES:
-        raise unknown_name("token schedule", name, SCHEDULES)
-    schedule = SCHEDULES[name]
+    schedule = _named(name)
     if network.architecture not in schedule.architectures:
         made_for = ", ".join(schedule.architectures)
         raise BadInput(
             f"token schedule {name!r} was made for {made_for}, not for {network.architecture}. "
             f"For this network: {', '.join(schedules_for(network)) or 'none'}."
         )
-    sites = _token_sites(network)
+    return scheduled_at(_token_sites(network), name)
+
+
+def scheduled_at(sites: Sequence[Site], name: str) -> Candidate:
+    """Candidate of a hand-made schedule on token sites alone, whatever network they are of.
+
+    Args:
+        sites: token sites of the network's blocks, in order.
+        name: a key of `SCHEDULES`.
+
+    Raises:
+        BadInput: an unknown name, or a schedule for another depth or grid.
+    """
+    schedule = _named(name)
     if len(sites) != schedule.blocks:
         raise BadInput(
             f"token schedule {name!r} was made for {schedule.blocks} blocks; "
@@ -140,11 +151,17 @@ def retention(network: Network, candidate: Candidate) -> float:
     return sum(candidate.value(site) / site.size for site in sites) / len(sites)
 
 
+def _named(name: str) -> TokenSchedule:
+    if name not in SCHEDULES:
+        raise unknown_name("token schedule", name, SCHEDULES)
+    return SCHEDULES[name]
+
+
 def _token_sites(network: Network) -> list[Site]:
     return [site for site in network.sites if site.kind is SiteKind.TOKEN]
 
 
-def _sides(name: str, sites: list[Site]) -> tuple[int, ...]:
+def _sides(name: str, sites: Sequence[Site]) -> tuple[int, ...]:
     sides = tuple(math.isqrt(site.size) for site in sites)
     for side, site in zip(sides, sites, strict=True):
         if side**2 != site.size:

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-
 from typing_extensions import override
 
 from ...evaluators.evaluation import Evaluation
-from ...spaces.candidate import Candidate
-from ...spaces.space import Space
-from .base import Strategy
+from .base import Strategy, Suggestion, Task
 
 
 class RandomStrategy(Strategy):
     """Every axis uniform and independent; suggestion k depends on seed and k alone."""
 
-    def __init__(self, space: Space, seed: int) -> None:
-        self._space = space
-        self._seed = seed
+    def __init__(self, task: Task) -> None:
+        self._space = task.space
+        self._seed = task.seed
 
     @override
-    def suggest(self, index: int) -> Candidate:
-        return self._space.sample(random.Random(f"{self._seed}:{index}"))
+    def suggest(self, index: int) -> Suggestion:
+        return Suggestion(self._space.sample(random.Random(f"{self._seed}:{index}")))
 
     @override
-    def update(self, evaluations: Sequence[Evaluation]) -> None:
+    def update(self, index: int, evaluation: Evaluation) -> None:
         """Nothing is learned."""

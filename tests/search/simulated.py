@@ -10,12 +10,22 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 from typing_extensions import override
 
 from spikefront.cluster.backend import Backend, Completion, Outcome, Task
 from spikefront.cluster.call import perform
-from spikefront.evaluators.evaluation import Evaluation, Rejection, Request, Stage, State
+from spikefront.evaluators.evaluation import (
+    Checks,
+    Evaluation,
+    Rejection,
+    Request,
+    Stage,
+    State,
+)
+from spikefront.evaluators.verdict import verdict_of
 from spikefront.spaces import Candidate, Granularity, Site, SiteKind, Space
+from spikefront.svtmodels.cost_tables import CostTables, CostTerm
 
 BLOCKS = 4
 PARENT_ACCURACY = 0.95
@@ -47,6 +57,12 @@ SPACES = tuple(Space.build(SITES, granularity, LEVELS) for granularity in Granul
 """Coarse to fine."""
 
 
+def price(candidate: Candidate) -> dict[str, float]:
+    """Static measures."""
+    measures = made_up_measures(candidate)
+    return {name: measures[name] for name in ("bytes", "bytes_ratio", "parameters", "macs")}
+
+
 def share(key: str, purpose: str) -> float:
     """A number from 0 to 1 that follows from a key: made-up chance without a state."""
     digest = hashlib.sha256(f"{purpose}:{key}".encode()).digest()
@@ -76,16 +92,17 @@ class SimulatedEvaluator:
         if self.max_bytes is not None and known["bytes"] > self.max_bytes:
             excess = known["bytes"] / self.max_bytes - 1
             return _evaluation(request, State.INFEASIBLE, Stage.STATIC, known, violation=excess)
-        drift, limit = measures["drift"], request.gate.max_drift
-        known |= {"drift": drift}
-        verdict = None
-        if limit is not None and drift > limit:
-            verdict = Rejection(Stage.DRIFT, drift, limit)
-            if not request.audited:
-                excess = drift / limit - 1
-                return _evaluation(
-                    request, State.REJECTED, Stage.DRIFT, known, verdict, excess, CALIBRATION_IMAGES
-                )
+        signals = ("drift", "drift_last", "flips", "flips_last", "kl", "disagreement")
+        known |= {name: measures[name] for name in signals}
+        if request.checks is not None:
+            return self._checked(request, request.checks, measures, known)
+        allowed = self._allowed_drop(request, measures)
+        verdict = verdict_of(request.gate, allowed)(measures)
+        if verdict is not None and not request.audited:
+            excess = verdict.value - verdict.threshold
+            return _evaluation(
+                request, State.REJECTED, Stage.DRIFT, known, verdict, excess, CALIBRATION_IMAGES
+            )
         return self._measured(request, measures, verdict)
 
     def _measured(
@@ -105,6 +122,38 @@ class SimulatedEvaluator:
         state = State.INFEASIBLE if violation > 0 else State.COMPLETE
         images = CALIBRATION_IMAGES + SEARCH_IMAGES
         return _evaluation(request, state, Stage.FULL, measures, verdict, violation, images)
+
+    def _checked(
+        self,
+        request: Request,
+        checks: Checks,
+        measures: dict[str, float],
+        known: dict[str, float],
+    ) -> Evaluation:
+        """What a strategy asked for, and nothing else."""
+        images = CALIBRATION_IMAGES
+        if checks.until is Stage.DRIFT:
+            energy = {name: measures[name] for name in ("synops", "energy_mj")}
+            return _evaluation(
+                request, State.PROBED, Stage.DRIFT, known | energy, None, 0.0, images
+            )
+        drift, drop = measures["drift"], measures["drop"]
+        if checks.max_drift is not None and drift > checks.max_drift:
+            verdict = Rejection(Stage.DRIFT, drift, checks.max_drift)
+            excess = drift - checks.max_drift
+            return _evaluation(request, State.REJECTED, Stage.DRIFT, known, verdict, excess, images)
+        if checks.subset and drop > checks.subset_drop:
+            verdict = Rejection(Stage.SUBSET, drop, checks.subset_drop)
+            some, excess = {**measures, "n_search": checks.subset}, drop - checks.subset_drop
+            images += checks.subset
+            return _evaluation(request, State.REJECTED, Stage.SUBSET, some, verdict, excess, images)
+        violation = 0.0 if self.max_drop is None else max(drop - self.max_drop, 0.0)
+        if self.max_bytes is not None:
+            violation += max(measures["bytes"] / self.max_bytes - 1, 0.0)
+        state = State.INFEASIBLE if violation > 0 else State.COMPLETE
+        return _evaluation(
+            request, state, Stage.FULL, measures, None, violation, images + SEARCH_IMAGES
+        )
 
     def _allowed_drop(self, request: Request, measures: dict[str, float]) -> float | None:
         if self.max_drop is not None:
@@ -129,13 +178,19 @@ def made_up_measures(candidate: Candidate) -> dict[str, float]:
             size += round(4096 * kept * bits / 8)
             macs += 4096 * kept * tokens * steps
     drop = min(loss, PARENT_ACCURACY - 0.1)
+    noise = 0.8 + 0.4 * share(candidate.key, "drift")
     synops = 0.2 * macs
     return {
         "bytes": int(size),
         "bytes_ratio": size / 131_136,
         "parameters": 32_768,
         "macs": int(macs),
-        "drift": loss * (0.8 + 0.4 * share(candidate.key, "drift")),
+        "drift": loss * noise,
+        "drift_last": 1.5 * loss * noise,
+        "flips": 0.3 * loss * noise,
+        "flips_last": 0.4 * loss * noise,
+        "kl": 2 * loss * (0.95 + 0.1 * share(candidate.key, "kl")),
+        "disagreement": loss * (0.9 + 0.2 * share(candidate.key, "disagreement")),
         "accuracy": PARENT_ACCURACY - drop,
         "n_search": SEARCH_IMAGES,
         "drop": drop,
@@ -266,3 +321,33 @@ class SimulatedBackend(Backend[Request, Evaluation]):
             self._end(task, fate, f"{key} ended as {fate.value}", worker)
             return
         self._settle(task, perform(self._evaluate, task.payload), worker)
+
+
+def cost_tables() -> CostTables:
+    """Bytes and MACs of the finest space, term by term."""
+    axes = {axis.name: number for number, axis in enumerate(SPACES[-1].axes)}
+
+    def values(name: str) -> np.ndarray:
+        axis = SPACES[-1].axes[axes[name]]
+        return np.array([next(iter(axis.assign(n).values())) for n in range(len(axis.levels))])
+
+    sizes = [CostTerm("fixed", (), np.array(64.0))]
+    macs = []
+    kept_steps = values("time:time") / 1.0
+    for number in range(BLOCKS):
+        block = f"block.{number}"
+        kept, tokens = values(f"channel:{block}.hidden") / 64, values(f"token:{block}") / 64
+        names = (f"channel:{block}.hidden", f"token:{block}", "time:time")
+        work = 2 * 4096 * np.einsum("i,j,k->ijk", kept, tokens, kept_steps)
+        macs.append(_term(block, [axes[name] for name in names], work))
+        for layer in ("fc1", "fc2"):
+            bits = values(f"weight:{block}.{layer}")
+            size = np.round(4096 * np.outer(kept, bits) / 8)
+            where = [axes[names[0]], axes[f"weight:{block}.{layer}"]]
+            sizes.append(_term(f"{block}.{layer}", where, size))
+    return CostTables(tuple(sizes), tuple(macs))
+
+
+def _term(name: str, axes: list[int], values: np.ndarray) -> CostTerm:
+    order = np.argsort(axes)
+    return CostTerm(name, tuple(sorted(axes)), values.transpose(order), spikes=True)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from simulated import SPACES, SimulatedBackend, SimulatedEvaluator
+from simulated import SPACES, SimulatedBackend, SimulatedEvaluator, cost_tables, price
 
 from spikefront.search.config_sections import GateSection, StrategySection
 from spikefront.search.controller import Budget, Controller
 from spikefront.search.front import Front, Objective
 from spikefront.search.gate import GatePolicy
 from spikefront.search.ledger import Event, Ledger, trace_digest
-from spikefront.search.strategies import Strategy, build_strategy
+from spikefront.search.strategies import STRATEGIES, Limits, Strategy, Task, build_strategy
 from spikefront.spaces import Space
 
 OBJECTIVES = (Objective("accuracy", maximise=True), Objective("bytes"))
@@ -34,11 +35,25 @@ class Setup:
     spaces: tuple[Space, ...] = SPACES
     gate: GateSection = STRICT_GATE
     evaluator: SimulatedEvaluator = field(default_factory=SimulatedEvaluator)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    warm_start: tuple[str, ...] = ()
 
     def make_strategy(self) -> Strategy:
         """The strategy, fresh."""
-        section = StrategySection(name=self.strategy, population=self.population)
-        return build_strategy(self.spaces, OBJECTIVES, self.seed, section)
+        given = {
+            "name": self.strategy,
+            "population": self.population,
+            "options": dict(self.options),
+            "warm_start": self.warm_start,
+        }
+        context = {"strategies": tuple(STRATEGIES)}
+        section = StrategySection.model_validate(given, context=context)
+        return build_strategy(self.make_task(), section)
+
+    def make_task(self) -> Task:
+        """What the strategy is told."""
+        limits = Limits(self.evaluator.max_drop, self.evaluator.max_bytes)
+        return Task(self.spaces, OBJECTIVES, limits, self.seed, price, cost_tables)
 
     def make_backend(self, **behaviour: Any) -> SimulatedBackend:
         """Simulated workers of the window's capacity."""
@@ -48,13 +63,12 @@ class Setup:
         self, ledger: Ledger, backend: SimulatedBackend, strategy: Strategy | None = None
     ) -> Controller:
         """The controller, fresh."""
-        limited = self.evaluator.max_drop is not None
         return Controller(
             strategy or self.make_strategy(),
             backend,
             ledger,
             Front(OBJECTIVES),
-            GatePolicy(self.gate, self.seed, limited),
+            GatePolicy(self.gate, self.seed, self.evaluator.max_drop),
             self.budget,
             self.window,
             ordered=self.ordered,

@@ -100,7 +100,7 @@ def test_audits_follow_seed_and_key_alone(tmp_path: Path):
     setup = Setup().with_budget(150)
     backend = setup.make_backend(workers=3)
     controller = run(setup, tmp_path / "ledger", backend)
-    policy = GatePolicy(setup.gate, setup.seed, has_accuracy_limit=True)
+    policy = GatePolicy(setup.gate, setup.seed, setup.evaluator.max_drop)
     sent = [request.audited for _, request in backend.requests]
     assert sent == [policy.audits(request.candidate.key) for _, request in backend.requests]
     assert sent == [event["audited"] for event in events(tmp_path / "ledger", "suggested")]

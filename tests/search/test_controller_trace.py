@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from simulated_search import STRICT_GATE, Setup, digest, events, front_of, run
 from typing_extensions import override
 
 from spikefront.evaluators.evaluation import Evaluation, Stage, State
-from spikefront.search.strategies import Strategy
-from spikefront.spaces import Candidate, Granularity, SiteKind, Space
+from spikefront.search.strategies import Strategy, Suggestion
+from spikefront.spaces import Granularity, SiteKind, Space
 
 STRATEGIES = ("random", "nsga2")
 ROUGH = SimulatedEvaluator(max_bytes=110_000, failing=0.05)
@@ -77,14 +76,14 @@ class Watched(Strategy):
         self._inner = inner
 
     @override
-    def suggest(self, index: int) -> Candidate:
+    def suggest(self, index: int) -> Suggestion | None:
         self.known.setdefault(index, len(self.learned))
         return self._inner.suggest(index)
 
     @override
-    def update(self, evaluations: Sequence[Evaluation]) -> None:
-        self.learned += evaluations
-        self._inner.update(evaluations)
+    def update(self, index: int, evaluation: Evaluation) -> None:
+        self.learned.append(evaluation)
+        self._inner.update(index, evaluation)
 
 
 @pytest.mark.parametrize("window", [1, 4, 9])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from simulated_search import OBJECTIVES
 from spikefront.evaluators.evaluation import Evaluation, Gate, Rejection, Stage, State
 from spikefront.evaluators.image_order import ImageOrder
 from spikefront.search.config_sections import GateSection
+from spikefront.search.drop_fit import SIGNALS
 from spikefront.search.front import Front
 from spikefront.search.gate import SLACK, GatePolicy, audit
 from spikefront.spaces import Candidate
@@ -42,7 +44,7 @@ class Committed:
     """A policy and the front that it is told of."""
 
     def __init__(self, settings: GateSection, limited: bool = True) -> None:
-        self.policy = GatePolicy(settings, seed=0, has_accuracy_limit=limited)
+        self.policy = GatePolicy(settings, seed=0, max_drop=0.05 if limited else None)
         self.front = Front(OBJECTIVES)
 
     def commit(self, evaluations: Sequence[Evaluation]) -> Gate:
@@ -53,11 +55,11 @@ class Committed:
 
 
 def auto(**changes: object) -> GateSection:
-    return GateSection(**{"warmup": 0, "false_reject_rate": 0.25, **changes})  # pyright: ignore
+    return GateSection(**{"by": "drift", "warmup": 0, "false_reject_rate": 0.25, **changes})  # pyright: ignore
 
 
 def test_nothing_is_known_before_the_first_commit():
-    gate = GatePolicy(GateSection(), 0, has_accuracy_limit=True).current
+    gate = GatePolicy(GateSection(), 0, max_drop=0.05).current
     assert gate == Gate(version=0, max_drift=None, rivals=(), order=ImageOrder())
 
 
@@ -141,13 +143,13 @@ def test_rejected_ones_do_not_move_the_limit():
 
 
 def test_a_fixed_limit_holds_from_the_first_commit():
-    search = Committed(GateSection(max_drift=0.25, warmup=32))
+    search = Committed(GateSection(by="drift", max_drift=0.25, warmup=32))
     assert search.commit([measured(0, 0.9)]).max_drift == 0.25
     assert search.commit([measured(n, 0.9) for n in range(1, 60)]).max_drift == 0.25
 
 
 def test_a_fixed_limit_holds_for_the_first_candidate_too():
-    policy = GatePolicy(GateSection(max_drift=0.25), 0, has_accuracy_limit=True)
+    policy = GatePolicy(GateSection(by="drift", max_drift=0.25), 0, max_drop=0.05)
     assert policy.current.max_drift == 0.25
 
 
@@ -181,14 +183,14 @@ def keys(count: int) -> list[str]:
 
 @pytest.mark.parametrize("wanted", [0.05, 0.1, 0.5])
 def test_audit_share_within_three_sigma(wanted: float):
-    policy = GatePolicy(GateSection(audit_share=wanted), seed=3, has_accuracy_limit=True)
+    policy = GatePolicy(GateSection(audit_share=wanted), seed=3, max_drop=0.05)
     audited = sum(policy.audits(key) for key in keys(2_000))
     assert abs(audited - 2_000 * wanted) < 3 * math.sqrt(2_000 * wanted * (1 - wanted))
 
 
 def test_audit_share_at_its_ends():
     nothing, everything = (
-        GatePolicy(GateSection(audit_share=s), 0, has_accuracy_limit=True) for s in (0.0, 1.0)
+        GatePolicy(GateSection(audit_share=s), 0, max_drop=0.05) for s in (0.0, 1.0)
     )
     assert not any(nothing.audits(key) for key in keys(200))
     assert all(everything.audits(key) for key in keys(200))
@@ -196,7 +198,7 @@ def test_audit_share_at_its_ends():
 
 def test_audits_depend_on_seed_and_key_and_grow_with_the_share():
     def chosen(seed: int, wanted: float) -> set[str]:
-        policy = GatePolicy(GateSection(audit_share=wanted), seed, has_accuracy_limit=True)
+        policy = GatePolicy(GateSection(audit_share=wanted), seed, max_drop=0.05)
         return {key for key in keys(500) if policy.audits(key)}
 
     assert chosen(0, 0.1) == chosen(0, 0.1)
@@ -222,24 +224,32 @@ def test_precision_and_recall_of_audited_candidates():
         measured(41, state=State.REJECTED, stage=Stage.DRIFT, rejection=BY_DRIFT),
         measured(42, state=State.FAILED, stage=Stage.STATIC, audited=True),
     ]
-    found = audit([*judged, *unseen])
+    found = audit([*judged, *unseen], 0)
     assert (found.audited, found.rejected) == (11, 4)
     assert found.precision == pytest.approx(3 / 4)
     assert found.recall == pytest.approx(3 / 6)
 
 
+def test_what_was_audited_before_there_was_a_limit_is_not_judged():
+    early = measured(0, state=State.INFEASIBLE, audited=True, gate_version=4)
+    late = measured(1, state=State.INFEASIBLE, audited=True, gate_version=7, rejection=BY_DRIFT)
+    assert audit([early, late], 7).recall == 1.0
+    assert audit([early, late], 0).recall == 0.5
+    assert audit([early, late], None).audited == 0
+
+
 def test_nothing_audited_nothing_claimed():
-    found = audit([measured(0), measured(1, state=State.REJECTED, stage=Stage.DRIFT)])
+    found = audit([measured(0), measured(1, state=State.REJECTED, stage=Stage.DRIFT)], 0)
     assert (found.audited, found.rejected) == (0, 0)
     assert found.precision is found.recall is found.rank_correlation is None
-    assert audit([]).audited == 0
+    assert audit([], None).audited == 0
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=2, max_size=40))
 @settings(max_examples=100, deadline=None)
 def test_rank_correlation_is_spearmans_with_ties(pairs: list[tuple[int, int]]):
     drifts, accuracies = [d for d, _ in pairs], [a for _, a in pairs]
-    found = audit([measured(n, d / 10, a / 10) for n, (d, a) in enumerate(pairs)])
+    found = audit([measured(n, d / 10, a / 10) for n, (d, a) in enumerate(pairs)], None)
     if len(set(drifts)) < 2 or len(set(accuracies)) < 2:
         assert found.rank_correlation is None
     else:
@@ -253,10 +263,98 @@ def test_rank_correlation_is_over_all_that_was_measured_in_full():
         measured(8, 0.0, 0.0, state=State.REJECTED, stage=Stage.SUBSET),
         replace(measured(9, state=State.FAILED, stage=Stage.STATIC), measures={}),
     ]
-    assert audit(falling + misleading).rank_correlation == pytest.approx(-1.0)
+    assert audit(falling + misleading, None).rank_correlation == pytest.approx(-1.0)
 
 
 def test_shares_of_the_simulation_are_uniform():
     """The made-up chance that other tests build upon."""
     drawn = sorted(share(SPACES[0].decode([0, 0, 0, 0]).key, f"{n}") for n in range(400))
     assert max(abs(value - n / 400) for n, value in enumerate(drawn)) < 0.1
+
+
+def signalled(number: int, kl: float, drop: float, **changes: object) -> Evaluation:
+    """Measured on all search images, with all signals."""
+    signals = dict.fromkeys(SIGNALS, 0.0) | {"kl": kl, "drift": 0.1}
+    state = State.COMPLETE if drop <= 0.05 else State.INFEASIBLE
+    evaluation = measured(number, 0.1, 0.9 - drop, **{"state": state, **changes})
+    measures = {**evaluation.measures, **signals, "drop": drop, "n_search": 100}
+    return replace(evaluation, measures=measures)
+
+
+def line_of_drops(count: int, seed: int = 0) -> list[Evaluation]:
+    """Drops that follow divergence closely; about half of them are within the limit."""
+    rng = random.Random(seed)
+    divergences = [rng.uniform(0, 0.2) for _ in range(count)]
+    return [
+        signalled(n, kl, 0.5 * kl + rng.uniform(-0.004, 0.004)) for n, kl in enumerate(divergences)
+    ]
+
+
+MODEL = GateSection(warmup=10, false_reject_rate=0.05)
+
+
+def test_the_model_needs_as_many_worthy_ones_as_its_rate_says():
+    search = Committed(MODEL)
+    worthy = [e for e in line_of_drops(200) if e.feasible]
+    assert search.commit(worthy[:18]).model is None
+    assert search.policy.limited_since is None
+    assert search.commit(worthy[18:19]).model is not None
+    assert search.policy.limited_since == 19
+
+
+def test_the_model_rejects_few_of_those_within_the_limit_and_most_beyond():
+    model = Committed(MODEL).commit(line_of_drops(300)).model
+    assert model is not None
+    fresh = line_of_drops(1000, seed=1)
+    rejected = [e for e in fresh if model.predict(e.measures) > 0.05 + model.margin]
+    assert sum(e.feasible for e in rejected) < 0.1 * sum(e.feasible for e in fresh)
+    beyond = [e for e in fresh if e.measures["drop"] > 0.06]
+    assert sum(e in rejected for e in beyond) > 0.95 * len(beyond)
+
+
+def test_audited_ones_that_it_would_have_rejected_weigh_for_those_never_seen():
+    """At a tenth audited, each stands for ten: three of them outweigh 5 % of 100."""
+    good = [e for e in line_of_drops(300) if e.feasible][:100]
+    beyond = Rejection(Stage.DRIFT, 0.2, 0.1)
+    seen = [signalled(900 + n, 0.4, 0.01) for n in range(3)]
+    audited = [replace(e, audited=True, rejection=beyond) for e in seen]
+    alike = Committed(MODEL).commit([*good, *seen]).model
+    weighed = Committed(MODEL).commit([*good, *audited]).model
+    assert alike is not None
+    assert weighed is not None
+    assert weighed.weights == alike.weights
+    assert weighed.margin > alike.margin + 0.002
+
+
+def test_without_a_limit_the_margin_is_the_error_of_what_entered_the_front():
+    rng = random.Random(0)
+    staircase = [
+        signalled(
+            n,
+            0.2 - n / 1000,
+            0.5 * (0.2 - n / 1000) + rng.uniform(-0.004, 0.004),
+            state=State.COMPLETE,
+        )
+        for n in range(150)
+    ]
+    model = Committed(MODEL, limited=False).commit(staircase).model
+    assert model is not None
+    assert 0 < model.margin < 0.008
+
+
+def test_by_drift_there_is_no_model_and_by_model_no_limit_of_drift():
+    evaluations = line_of_drops(100)
+    drift = Committed(auto()).commit(evaluations)
+    assert drift.model is None
+    assert drift.max_drift is not None
+    assert Committed(MODEL).commit(evaluations).max_drift is None
+    assert Committed(GateSection(enabled=False)).commit(evaluations).model is None
+
+
+def test_the_model_is_the_same_after_a_replay_and_is_fitted_now_and_then():
+    evaluations = line_of_drops(120)
+    once, again = Committed(MODEL), Committed(MODEL)
+    models = [once.commit([e]).model for e in evaluations]
+    assert again.commit(evaluations).model == models[-1]
+    fitted = {id(model) for model in models if model is not None}
+    assert 2 < len(fitted) < 60

@@ -97,7 +97,7 @@ def record_of(search: Controller) -> dict[str, Any]:
         {member.key: 5_000 for member in search.front.members},
         {"accuracy": 0.1, "bytes": PARENT["bytes"]},
         search.counts,
-        audit(search.evaluations),
+        audit(search.evaluations, search.limited_since),
         {"drop": 0.2, "bytes": None},
     )
 

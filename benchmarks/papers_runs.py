@@ -1,0 +1,217 @@
+"""The searches of `make bench-papers`: what each is told, and its row of the record."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from spikefront.search import Search
+from spikefront.search.run_folder import RunFolder, write_json
+from spikefront.spaces import NothingFeasible, SurgeryOptions
+from spikefront.svtmodels.checkpoint import load_checkpoint, save_checkpoint
+from spikefront.svtmodels.zoo import zoo_path
+
+NETWORKS = ("spikformer-cifar10", "sdt-v1-cifar10", "qkformer-cifar10", "sdt-v3-cifar10")
+SECONDS = 7200
+_ALL = 1_000_000
+"""Candidates of a method that ends by itself."""
+
+PAPER, OWN = "as published", "second order"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One search, whatever network it is done on.
+
+    Attributes:
+        name: of the row.
+        strategy: section of the config.
+        surgery: PAPER leaves it to the method's paper; OWN is this project's default.
+        max_drop: None leaves it to the method's paper.
+        objectives: what the front is of.
+        candidates: at most.
+    """
+
+    name: str
+    strategy: Mapping[str, Any]
+    surgery: str = PAPER
+    max_drop: float | None = None
+    objectives: tuple[str, ...] = ("accuracy", "bytes")
+    candidates: int = _ALL
+
+
+_OFF: Mapping[str, Any] = {"gate": False, "mini_batch": False}
+RUNS: Mapping[str, Run] = {
+    run.name: run
+    for run in (
+        Run("psvit", {"name": "psvit"}),
+        Run("primesvt", {"name": "primesvt"}),
+        Run("aq4svit-greedy", {"name": "aq4svit-greedy"}),
+        Run("aq4svit-beam", {"name": "aq4svit-beam"}),
+        Run("l1p", {"name": "synapse-pruning", "options": {"mode": "l1p"}}),
+        Run("dsp", {"name": "synapse-pruning", "options": {"mode": "dsp"}}),
+        Run("tp-spikformer", {"name": "tp-spikformer"}, objectives=("accuracy", "macs")),
+        Run("psvit-own", {"name": "psvit"}, OWN),
+        Run("primesvt-own", {"name": "primesvt"}, OWN),
+        Run("aq4svit-greedy-own", {"name": "aq4svit-greedy"}, OWN),
+        Run("aq4svit-greedy-own-ungated", {"name": "aq4svit-greedy", "options": _OFF}, OWN),
+        Run("joint", {"name": "joint"}, OWN, max_drop=0.015, candidates=300),
+    )
+}
+"""By name, in the order of the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is the same for all searches.
+
+    Attributes:
+        images: search images; None: those that the network's card names.
+        seconds: at most, of each search.
+        overrides: further fields of every config, by section; for trials on other networks.
+    """
+
+    images: int | None = None
+    seconds: float = SECONDS
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+def config(run: Run, network: str, setting: Setting, folder: Path) -> dict[str, Any]:
+    """Config of one search, for the network of a name in the zoo."""
+    model, data = _model(network, setting.images, folder)
+    told: dict[str, Any] = {
+        "name": f"{network}.{run.name}",
+        "model": model,
+        "data": data,
+        "objectives": list(run.objectives),
+        "strategy": dict(run.strategy),
+        "budget": {"candidates": run.candidates, "seconds": float(setting.seconds)},
+        # One after the other, so each is suggested with all that is known.
+        "cluster": {"backend": "in-process", "window": 1},
+        "tracking": {"enabled": False},
+        "output": str(folder / "runs"),
+        **setting.overrides,
+    }
+    if run.max_drop is not None:
+        told["constraints"] = {"max_drop": run.max_drop}
+    if run.surgery == OWN:
+        told["surgery"] = SurgeryOptions().to_dict()
+    return told
+
+
+def _model(network: str, images: int | None, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Sections of network and data.
+
+    A network is refused search images other than those that it was trained without: for a trial
+    on fewer of them it is written anew without saying which they were.
+    """
+    loaded = load_checkpoint(zoo_path(network))
+    card = dict(loaded.card)
+    data = dict(card["data"])
+    if images is None or images == data.get("search"):
+        return {"zoo": network}, data
+    card.pop("held_out", None)
+    path = folder / f"{network}.safetensors"
+    save_checkpoint(loaded, path, card)
+    return {"checkpoint": str(path)}, {**data, "search": images}
+
+
+def search_row(run: Run, network: str, folder: RunFolder) -> dict[str, Any]:
+    """Row of a finished search, from the files of its run.
+
+    A strategy without a result of its own is credited with the smallest member of its front.
+
+    Args:
+        run: that was done.
+        network: its name.
+        folder: of the run.
+    """
+    record = folder.read_front()
+    table = pq.read_table(folder.evaluations).to_pydict()
+    method, members = record.get("method"), record["members"]
+    if method is None:
+        model = members[0] if members else None
+        outcome = {"met": bool(members), "finished": True}
+    else:
+        model = method["model"]
+        outcome = {name: value for name, value in method.items() if name != "model"}
+    parent = record["parent"]
+    return {
+        "part": "search",
+        "network": network,
+        "method": run.name,
+        "surgery": run.surgery,
+        "limit": record["limits"]["drop"],
+        "candidates": len(set(table["key"])),
+        "evaluations": len(table["key"]),
+        "full_evaluations": sum(stage == "full" for stage in table["stage"]),
+        "image_evaluations": sum(table["image_evaluations"]),
+        "seconds": sum(table["seconds"]),
+        "n_search": parent["n_search"],
+        "trained": parent["accuracy_search"],
+        "trained_test": parent["accuracy_test"],
+        "trained_macs": parent["macs"],
+        "met": bool(outcome["met"]),
+        "finished": bool(outcome["finished"]),
+        "model": None if model is None else _measures(model),
+        "outcome": outcome,
+    }
+
+
+_MEASURES = (
+    "key",
+    "bytes",
+    "bytes_ratio",
+    "macs",
+    "synops",
+    "energy_mj",
+    "accuracy_search",
+    "accuracy_test",
+    "n_test",
+    "test_difference",
+    "test_interval",
+)
+
+
+def _measures(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: record[name] for name in _MEASURES if name in record}
+
+
+def perform(config_path: Path, run: Run, network: str, row: Path) -> None:
+    """Search by a config, or go on where it was interrupted; then write the row.
+
+    Args:
+        config_path: of the search.
+        run: what the config was made from.
+        network: its name.
+        row: file that the row goes to, whole or not at all.
+    """
+    told = json.loads(config_path.read_text(encoding="utf-8"))
+    folder = RunFolder(Path(told["output"]) / told["name"])
+    begun = folder.ledger.exists()
+    search = Search.resume(folder.path) if begun else Search.from_config(config_path)
+    with suppress(NothingFeasible):  # The row says so.
+        search.run()
+    write_json(row, search_row(run, network, folder))
+
+
+def main() -> None:
+    """One search, in a process of its own."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("run", choices=list(RUNS))
+    parser.add_argument("network")
+    parser.add_argument("row", type=Path)
+    options = parser.parse_args()
+    perform(options.config, RUNS[options.run], options.network, options.row)
+
+
+if __name__ == "__main__":
+    main()
