@@ -35,10 +35,11 @@ wrote this on {date}: {processor}, {cores} cores, load {load} when it ended. Not
 Each method searched by itself; what it chose was then judged on the {test:,} test images, which
 nothing had looked at before. *Limit* is what a method was allowed to lose on the {search:,} search
 images. Both columns of accuracy are points against the trained network, on the test images with
-the paired 95 % interval. *Saved* is relative to the trained network in float32. *Image evaluations*
-are forward passes of one image over the whole search, calibration images included; *s* are the
-seconds of its evaluations, one after the other on one thread. Searches that ran at the same time
-slow each other down.
+the paired 95 % interval. *Saved* is relative to the trained network in float32. *Candidates* are
+different ones, those of which only the drift was measured included; *image evaluations* are forward
+passes of one image over the whole search, calibration images included; *s* are the seconds of its
+evaluations, one after the other on one thread. Searches that ran at the same time slow each other
+down.
 
 * **as published**: surgery, levels and limit of the method's paper, as far as it could be read
   (`search/papers.py`): channels and weights by magnitude, no compensation, steps of integers by
@@ -93,6 +94,7 @@ def page(record: Mapping[str, Any]) -> str:
 
 def write_page(record: Path, path: Path) -> Path:
     """Write the page of a record."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page(json.loads(record.read_text(encoding="utf-8"))), encoding="utf-8")
     return path
 

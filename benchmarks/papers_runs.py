@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,19 +75,19 @@ class Setting:
     Attributes:
         images: search images; None: those that the network's card names.
         seconds: at most, of each search.
-        overrides: further fields of every config, by section; for trials on other networks.
     """
 
     images: int | None = None
     seconds: float = SECONDS
-    overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
 def config(run: Run, network: str, setting: Setting, folder: Path) -> dict[str, Any]:
     """Config of one search, for the network of a name in the zoo."""
-    model, data = _model(network, setting.images, folder)
+    name = f"{network}.{run.name}"
+    # A file of its own for each search: several may begin at the same time.
+    model, data = _model(network, setting.images, folder / f"{name}.safetensors")
     told: dict[str, Any] = {
-        "name": f"{network}.{run.name}",
+        "name": name,
         "model": model,
         "data": data,
         "objectives": list(run.objectives),
@@ -97,7 +97,6 @@ def config(run: Run, network: str, setting: Setting, folder: Path) -> dict[str, 
         "cluster": {"backend": "in-process", "window": 1},
         "tracking": {"enabled": False},
         "output": str(folder / "runs"),
-        **setting.overrides,
     }
     if run.max_drop is not None:
         told["constraints"] = {"max_drop": run.max_drop}
@@ -106,11 +105,11 @@ def config(run: Run, network: str, setting: Setting, folder: Path) -> dict[str, 
     return told
 
 
-def _model(network: str, images: int | None, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _model(network: str, images: int | None, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Sections of network and data.
 
     A network is refused search images other than those that it was trained without: for a trial
-    on fewer of them it is written anew without saying which they were.
+    on fewer of them it is written anew, to `path`, without saying which they were.
     """
     loaded = load_checkpoint(zoo_path(network))
     card = dict(loaded.card)
@@ -118,7 +117,6 @@ def _model(network: str, images: int | None, folder: Path) -> tuple[dict[str, An
     if images is None or images == data.get("search"):
         return {"zoo": network}, data
     card.pop("held_out", None)
-    path = folder / f"{network}.safetensors"
     save_checkpoint(loaded, path, card)
     return {"checkpoint": str(path)}, {**data, "search": images}
 
@@ -135,7 +133,7 @@ def search_row(run: Run, network: str, folder: RunFolder) -> dict[str, Any]:
     """
     record = folder.read_front()
     table = pq.read_table(folder.evaluations).to_pydict()
-    method, members = record.get("method"), record["members"]
+    method, members = record["method"], record["members"]
     if method is None:
         model = members[0] if members else None
         outcome = {"met": bool(members), "finished": True}

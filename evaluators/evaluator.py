@@ -148,8 +148,10 @@ class Evaluator:
             run.images += self._builder.images_for(run.candidate)
             if run.request.is_probe:
                 self._probe(run, runner, costs)
-                return run.probed()
-            self._pass_gate(run, runner)
+            else:
+                self._pass_gate(run, runner)
+        if run.request.is_probe:
+            return run.probed()
         if run.rejection is not None and run.obeys:
             return run.rejected()
         counted = SynOpCounter(runner.network, runner.program)

@@ -94,7 +94,12 @@ class TrainedModel:
 
 
 def prepare(
-    model: TrainedModel, data: Mapping[str, Any], settings: EvaluationSettings, seed: int
+    model: TrainedModel,
+    data: Mapping[str, Any],
+    settings: EvaluationSettings,
+    seed: int,
+    *,
+    paper_split: bool = False,
 ) -> tuple[Blueprint, list[str]]:
     """Blueprint of a search, and what its user should know about the data.
 
@@ -104,6 +109,7 @@ def prepare(
             for a foreign checkpoint only, ours carry it.
         settings: of the evaluation.
         seed: of the order of the search images and of the sampled traces.
+        paper_split: whether the test images are searched on, too.
 
     Raises:
         BadInput: data that cannot be read or does not fit the network, or that the network was
@@ -113,7 +119,11 @@ def prepare(
     preprocessing = preprocessing_of(model.network, options.pop(_PREPROCESSING, None))
     splits = load_splits(options, with_train=False)
     _check_fit(model.network, splits)
-    notes = [splits.declared, _held_out_note(model.network, splits)]
+    if paper_split:
+        splits = splits.on_test()
+        notes = [splits.declared]
+    else:
+        notes = [splits.declared, _held_out_note(model.network, splits)]
     engine, missing = available_engine(settings.engine)
     settings = replace(settings, engine=engine)
     notes += [note for note in (missing, plain_note(model.network, engine)) if note is not None]

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BeforeValidator, Field, JsonValue, ValidationError, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from ..spaces.errors import BadInput
@@ -51,6 +58,7 @@ class Config(Section):
         constraints: limits of a feasible candidate.
         strategy: who suggests candidates.
         gate: the early rejection by membrane drift.
+        paper_split: search on the test images, as the published methods do, for comparison.
         surgery: how a candidate is built.
         evaluation: how a candidate is measured.
         budget: when to stop.
@@ -74,6 +82,7 @@ class Config(Section):
     constraints: ConstraintsSection = ConstraintsSection()
     strategy: StrategySection = StrategySection()
     gate: GateSection = GateSection()
+    paper_split: bool = Field(default=False, description="true or false")
     surgery: SurgerySection = SurgerySection()  # pyright: ignore[reportInvalidTypeForm]
     evaluation: EvaluationSection = EvaluationSection()
     budget: BudgetSection = BudgetSection()
@@ -171,6 +180,15 @@ class Config(Section):
                 "incomplete", "{got}; give the name of a data set.", {"got": got, "inner": "name"}
             )
         return data
+
+    @model_validator(mode="after")
+    def _latency_is_not_reproducible(self) -> Self:
+        if "latency_ms" in self.objectives and self.cluster.ordered:
+            raise ValueError(
+                "objectives: latency_ms is measured, so no trace with it can be reproduced; set "
+                "cluster.ordered to false, or take synops or energy_mj."
+            )
+        return self
 
     @field_validator("objectives")
     @classmethod

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from ..cluster.backend import Backend, Completion, Outcome
-from ..evaluators.evaluation import Checks, Evaluation, Request, Stage, State
+from ..evaluators.evaluation import Evaluation, Request, Stage, State
 from ..spaces.candidate import Candidate
 from ..spaces.errors import BadInput
 from .front import Front
@@ -21,6 +21,11 @@ _POLL_SECONDS = 0.5
 
 _REPEATS = 200
 """Suggestions in a row that were made before, after which a space counts as exhausted."""
+
+LEAST_GROWTH = 0.001
+"""Share of the hypervolume."""
+
+_LATENCY = "latency_ms"
 
 _STATES = {
     Outcome.FAILED: State.FAILED,
@@ -37,11 +42,15 @@ class Budget:
         candidates: evaluations; suggestions that were made before and probes do not count.
         image_evaluations: forward passes of one image, over all evaluations.
         seconds: of wall time since the controller started (or was resumed).
+        patience: evaluations over which the hypervolume of the front must have grown by
+            `LEAST_GROWTH`; probes do not count, nor does a front of no volume, which is worth
+            waiting for.
     """
 
     candidates: int
     image_evaluations: int | None = None
     seconds: float | None = None
+    patience: int | None = None
 
 
 class Observer(Protocol):
@@ -66,6 +75,11 @@ class Counts:
     def evaluations(self) -> int:
         """Evaluations committed so far, without hits."""
         return sum(self.by_state.values())
+
+    @property
+    def candidates(self) -> int:
+        """The same without probes."""
+        return self.evaluations - self.by_state[State.PROBED]
 
     def add(self, evaluation: Evaluation) -> None:
         """Count a committed evaluation."""
@@ -122,7 +136,23 @@ class Controller:
         *,
         ordered: bool = True,
         space_size: int | None = None,
+        reference: Mapping[str, float] | None = None,
     ) -> None:
+        """A controller.
+
+        Args:
+            strategy: suggests.
+            backend: evaluates.
+            ledger: new, or to be replayed.
+            front: empty.
+            gate: fresh.
+            budget: when to stop.
+            window: most suggestions that are open at once.
+            ordered: whether commits follow the order of suggestion.
+            space_size: number of points; None: unknown.
+            reference: point of the hypervolume, which `Budget.patience` needs.
+        """
+        assert budget.patience is None or reference is not None
         self.front = front
         self.counts = Counts()
         self.evaluations: list[Evaluation] = []
@@ -134,6 +164,11 @@ class Controller:
         self._window = window
         self._ordered = ordered
         self._space_size = space_size
+        self._reference = reference
+        self._volumes: list[float] = []
+        self._stalled = False
+        # Latency is measured, not reproducible: an objective in unordered searches alone.
+        self._timed = any(o.name == _LATENCY for o in front.objectives)
         self._observers: list[Observer] = []
         self._open: dict[int, _Open] = {}
         self._known: dict[Suggestion, Evaluation] = {}
@@ -250,7 +285,7 @@ class Controller:
             return True
         if self._space_size is not None and self._candidates >= self._space_size:
             return True
-        if self._repeats >= _REPEATS:
+        if self._repeats >= _REPEATS or self._stalled:
             return True
         images = budget.image_evaluations
         if images is not None and self.counts.image_evaluations >= images:
@@ -264,7 +299,8 @@ class Controller:
             self.counts.duplicates += 1
             self._ledger.append({"event": "duplicate", "index": completion.task})
             return
-        open_.evaluation = _evaluation(open_, completion)
+        evaluation = _evaluation(open_, completion)
+        open_.evaluation = _with_latency(evaluation) if self._timed else evaluation
 
     def _commit_ready(self) -> None:
         """Commit whatever may be committed now, refilling the window after each commit."""
@@ -304,8 +340,29 @@ class Controller:
             self.evaluations.append(evaluation)
             entered = self.front.add(evaluation)
             self._gate.update(evaluation, self.front, entered)
+            self._watch_growth(evaluation, entered)
         for observer in self._observers:
             observer.committed(evaluation, hit)
+
+    def _watch_growth(self, evaluation: Evaluation, entered: bool) -> None:
+        """Note whether the front still grows; once it does not, the search is at its end."""
+        patience, volumes = self._budget.patience, self._volumes
+        if patience is None or self._reference is None or evaluation.state is State.PROBED:
+            return
+        last = volumes[-1] if volumes else 0.0
+        volumes.append(self.front.hypervolume(self._reference) if entered else last)
+        if len(volumes) <= patience or volumes[-1] <= 0:
+            return
+        before = volumes[-1 - patience]
+        self._stalled |= volumes[-1] - before < LEAST_GROWTH * before
+
+
+def _with_latency(evaluation: Evaluation) -> Evaluation:
+    """With its measured latency among the measures, where it was timed."""
+    if _LATENCY not in evaluation.timing:
+        return evaluation
+    measures = {**evaluation.measures, _LATENCY: evaluation.timing[_LATENCY]}
+    return replace(evaluation, measures=measures)
 
 
 def _evaluation(open_: _Open, completion: Completion[Evaluation]) -> Evaluation:

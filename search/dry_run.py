@@ -28,6 +28,8 @@ def dry_run(search: Search) -> tuple[str, dict[str, Any]]:
     high = static_costs(network, space.decode(space.full)).bytes
     data = {k: v for k, v in config.data.items() if k != "preprocessing"}
     splits = load_splits(data, with_train=False)
+    if config.paper_split:
+        splits = splits.on_test()
     images = len(splits.search) + min(config.evaluation.gate_images, len(splits.calibration))
     workers = 1 if config.cluster.backend == "in-process" else config.cluster.worker_count
     seconds = seconds_per_image(network, config.evaluation.batch_size)

@@ -34,7 +34,7 @@ class Progress:
     def committed(self, evaluation: Evaluation, hit: bool) -> None:
         """Take a commit in and refresh the line if it is time."""
         now = time.monotonic()
-        if not hit:
+        if not hit and evaluation.state is not State.PROBED:
             self._times.append(now)
         if now - self._shown >= (_REFRESH_SECONDS if self._live else _PLAIN_SECONDS):
             self._shown = now
@@ -47,7 +47,7 @@ class Progress:
     def line(self) -> str:
         """The status as text."""
         counts, total = self._counts, self._budget.candidates
-        done = counts.evaluations
+        done, probes = counts.candidates, counts.by_state[State.PROBED]
         rejected = counts.by_state[State.REJECTED]
         stages = ", ".join(f"{n} by {s.value}" for s, n in counts.rejected_by.items() if n)
         best = "none feasible yet"
@@ -55,7 +55,8 @@ class Progress:
             measures = self._front.smallest().measures
             best = f"best {measures['bytes_ratio']:.1%} of bytes at {measures['accuracy']:.2%}"
         return (
-            f"{done}/{total} candidates, {self._rate():.1f}/s, "
+            f"{done}/{total} candidates{f' and {probes} probes' if probes else ''}, "
+            f"{self._rate():.1f}/s, "
             f"rejected {rejected / max(done, 1):.0%}{f' ({stages})' if stages else ''}, "
             f"{best}, ETA {self._eta(total - done)}"
         )

@@ -57,6 +57,7 @@ def write_evaluations(path: Path, evaluations: Sequence[Evaluation]) -> None:
         "gate_version": [e.gate_version for e in evaluations],
         "image_evaluations": [e.image_evaluations for e in evaluations],
         "seconds": [float(e.timing.get("total", 0.0)) for e in evaluations],
+        "latency_ms": [_number(e.timing.get("latency_ms")) for e in evaluations],
         "error": [e.error for e in evaluations],
     }
     for name in _MEASURES:
@@ -74,32 +75,35 @@ def write_evaluations(path: Path, evaluations: Sequence[Evaluation]) -> None:
 def front_record(
     front: Front,
     parent: Mapping[str, Any],
-    tests: Mapping[str, Evaluation],
-    containers: Mapping[str, int],
+    members: Sequence[Mapping[str, Any]],
     reference: Mapping[str, float],
     counts: Counts,
     gate: GateAudit,
     limits: Mapping[str, float | int | None],
+    *,
+    method: Mapping[str, Any] | None = None,
+    paper_split: bool = False,
 ) -> dict[str, Any]:
     """Contents of front.json.
 
     Args:
         front: after the search.
         parent: what is known of the trained network.
-        tests: evaluation on the test split, by key.
-        containers: bytes of the packed folder, by key.
+        members: `member_record` of each member, in order of the front.
         reference: point of the hypervolume.
         counts: what became of all candidates.
         gate: how the gate did.
         limits: largest drop and bytes, None where there is none.
+        method: its name, `Strategy.outcome`, and `member_record` of the model that it chose;
+            None where the front is all.
+        paper_split: whether the search images are the test images.
     """
     return {
         "schema": SCHEMA,
         "parent": dict(parent),
-        "members": [
-            member_record(member, tests.get(member.key), containers.get(member.key))
-            for member in front.members
-        ],
+        "members": [dict(member) for member in members],
+        "method": method,
+        "paper_split": paper_split,
         "hypervolume": front.hypervolume(reference),
         "reference": dict(reference),
         "counts": counts.to_dict(),
@@ -110,9 +114,19 @@ def front_record(
 
 
 def member_record(
-    member: Evaluation, test: Evaluation | None, container: int | None
+    member: Evaluation,
+    test: Evaluation | None,
+    container: int | None,
+    corrected: float | None = None,
 ) -> dict[str, Any]:
-    """One member as front.json holds it; `test_interval` is member minus parent, 95 %."""
+    """One member as front.json holds it; `test_interval` is member minus parent, 95 %.
+
+    Args:
+        member: evaluation on the search split.
+        test: evaluation on the test split; None: there was none.
+        container: bytes of the packed folder.
+        corrected: search accuracy without what choosing by it has added (`selection`).
+    """
     measures = member.measures
     tested = test.measures if test is not None else {}
     interval = None
@@ -122,6 +136,7 @@ def member_record(
         "key": member.key,
         "candidate": member.candidate.to_dict(),
         "accuracy_search": measures["accuracy"],
+        "accuracy_corrected": corrected,
         "accuracy_test": tested.get("accuracy_test"),
         "n_search": int(measures["n_search"]),
         "n_test": int(tested["n_test"]) if "n_test" in tested else None,
@@ -132,6 +147,8 @@ def member_record(
         "bytes_container": container,
         "parameters": int(measures["parameters"]),
         "macs": int(measures["macs"]),
+        "state_bytes": measures.get("state_bytes"),
+        "latency_ms": measures.get("latency_ms"),
         "synops": measures["synops"],
         "energy_mj": measures["energy_mj"],
         "energy_literature_mj": measures["energy_literature_mj"],

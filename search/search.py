@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -12,30 +12,24 @@ from ..cluster.backend import Backend
 from ..cluster.in_process import InProcessBackend
 from ..evaluators.blueprint import Blueprint
 from ..evaluators.evaluation import Evaluation, Request
-from ..evaluators.evaluator import EvaluationSettings
-from ..evaluators.packing import pack_member, verify
-from ..evaluators.preparation import TrainedModel, prepare
-from ..spaces.errors import NothingFeasible, RunFailed
-from ..spaces.space import Space
-from ..spaces.surgery import SurgeryOptions
-from ..svtmodels.cost_tables import CostTables
+from ..evaluators.preparation import prepare
+from ..spaces.errors import NothingFeasible
+from .conclusion import NEAREST_MISSES, Conclusion
 from .config import Config
 from .controller import Budget, Controller
-from .front import Front, Objective
-from .gate import GatePolicy, audit
+from .front import Front
+from .gate import GatePolicy
 from .ledger import Ledger
+from .parent import Parent
+from .plan import Plan
 from .progress import Progress
-from .report.build import build_report
-from .results import front_record, miss_record, nearest_misses, write_evaluations
-from .run_folder import RunFolder, write_json, write_text
-from .sensitivity_table import write_table
-from .strategies import STRATEGIES, Limits, Strategy, Task, build_strategy
+from .run_folder import RunFolder, write_text
+from .strategies import STRATEGIES
+from .strategies.warm_start import WarmStart
 from .tracking.settings import tracking_uri
 from .tracking.tracker import Tracker
 
-_MAXIMISED = frozenset({"accuracy"})
 _NOTE = "tracking"
-NEAREST_MISSES = "nearest_misses.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +45,6 @@ class SearchResult:
     folder: Path
     front: list[Evaluation]
     record: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a search is going to do, before anything is spent."""
-
-    model: TrainedModel
-    spaces: Sequence[Space]
-    objectives: Sequence[Objective]
-    strategy: Strategy
-    settings: EvaluationSettings
-
-    @property
-    def space(self) -> Space:
-        """The searched space."""
-        return self.spaces[-1]
 
 
 class Search:
@@ -112,25 +90,7 @@ class Search:
             BadInput: the checkpoint cannot be used, levels are out of range, or the strategy
                 does not know an option.
         """
-        config = self.config
-        model = TrainedModel.load(config.model.checkpoint, config.model.zoo, config.model.known)
-        spaces = model.spaces(
-            config.space.granularity,
-            config.space.levels.chosen(),
-            minimum_width=config.space.minimum_width,
-            width_multiple=config.space.width_multiple,
-        )
-        objectives = [Objective(name, name in _MAXIMISED) for name in config.objectives]
-        settings = self._settings(model.bytes)
-        task = Task(
-            spaces,
-            objectives,
-            Limits(settings.max_drop, settings.max_bytes),
-            config.seed,
-            model.pricer(settings.surgery),
-            lambda: CostTables.build(model.network, spaces[-1], settings.surgery),
-        )
-        return Plan(model, spaces, objectives, build_strategy(task, config.strategy), settings)
+        return Plan.of(self.config)
 
     def run(self) -> SearchResult:
         """Search, evaluate the front on the test split, pack, verify, record and report.
@@ -144,7 +104,11 @@ class Search:
         self._check_folder()
         plan = self.plan()
         config = self.config
-        blueprint, notes = prepare(plan.model, config.data, plan.settings, config.seed)
+        blueprint, notes = prepare(
+            plan.model, config.data, plan.settings, config.seed, paper_split=config.paper_split
+        )
+        if isinstance(plan.strategy, WarmStart):
+            notes.append(plan.strategy.findings.note)
         for note in notes:
             self._say(note)
         ledger = self._ledger(blueprint)
@@ -172,7 +136,8 @@ class Search:
     ) -> SearchResult:
         tracker = self._tracker(ledger)
         try:
-            controller = self._controller(plan, backend, ledger)
+            parent = Parent(plan, blueprint)
+            controller = self._controller(plan, parent, backend, ledger)
             found = controller.counts.evaluations
             self._run(controller, tracker)
             if controller.counts.evaluations == found and self.folder.front.exists():
@@ -183,7 +148,12 @@ class Search:
                     self.folder.path, controller.front.members, self.folder.read_front()
                 )
             else:
-                result = self._finish(plan, blueprint, backend, controller, tracker)
+                ending = Conclusion(
+                    self.config, self.folder, plan, blueprint, parent, backend, controller
+                )
+                record, front = ending.write(), controller.front
+                tracker.finish(record, aliases=_aliases(front) if front.members else None)
+                result = SearchResult(self.folder.path, front.members, record)
         except BaseException as error:
             tracker.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
@@ -193,26 +163,6 @@ class Search:
                 f"nearest misses are in {self.folder.path / NEAREST_MISSES}."
             )
         return result
-
-    def _settings(self, parent: int) -> EvaluationSettings:
-        given, limits = self.config.evaluation, self.config.constraints
-        sizes = [limits.max_bytes]
-        if limits.max_bytes_ratio is not None:
-            sizes.append(int(limits.max_bytes_ratio * parent))
-        return EvaluationSettings(
-            batch_size=given.batch_size,
-            gate_images=given.gate_images,
-            alpha=given.alpha,
-            energy_preset=given.energy_preset,
-            engine=given.engine,
-            prefix_mib=given.prefix_mib,
-            surgery=SurgeryOptions.from_dict(self.config.surgery.model_dump()),
-            max_drop=limits.max_drop,
-            max_bytes=min((s for s in sizes if s is not None), default=None),
-            max_energy_mj=limits.max_energy_mj,
-            max_synops=limits.max_synops,
-            max_macs=limits.max_macs,
-        )
 
     def _ledger(self, blueprint: Blueprint) -> Ledger:
         config = self.config
@@ -248,10 +198,14 @@ class Search:
 
     def _budget(self) -> Budget:
         given = self.config.budget
-        return Budget(given.candidates, given.image_evaluations, given.seconds)
+        return Budget(given.candidates, given.image_evaluations, given.seconds, given.patience)
 
     def _controller(
-        self, plan: Plan, backend: Backend[Request, Evaluation], ledger: Ledger
+        self,
+        plan: Plan,
+        parent: Parent,
+        backend: Backend[Request, Evaluation],
+        ledger: Ledger,
     ) -> Controller:
         config = self.config
         controller = Controller(
@@ -264,6 +218,7 @@ class Search:
             config.cluster.window,
             ordered=config.cluster.ordered,
             space_size=plan.space.size,
+            reference=None if config.budget.patience is None else parent.reference,
         )
         found = controller.replay(ledger.replayed)
         if self._resumed:
@@ -279,48 +234,6 @@ class Search:
             controller.run()
         finally:
             progress.finish()
-
-    def _finish(
-        self,
-        plan: Plan,
-        blueprint: Blueprint,
-        backend: Backend[Request, Evaluation],
-        controller: Controller,
-        tracker: Tracker,
-    ) -> SearchResult:
-        folder, front = self.folder, controller.front
-        write_evaluations(folder.evaluations, controller.evaluations)
-        if (matrix := plan.strategy.table()) is not None:
-            write_table(folder.sensitivity, matrix)
-        tests = _test(backend, front.members) if len(blueprint.test) else {}
-        tested = next((done.measures["parent_accuracy_test"] for done in tests.values()), None)
-        parent = {"name": plan.model.name, **blueprint.parent(tested)}
-        reference = {
-            o.name: 1 / plan.model.network.classes if o.maximise else parent[o.name]
-            for o in front.objectives
-        }
-        limits = {"drop": plan.settings.max_drop, "bytes": plan.settings.max_bytes}
-        gate = audit(controller.evaluations, controller.limited_since)
-        counts = controller.counts
-        shared = {"data": self.config.data, "search": self.config.name, "parent": parent["name"]}
-        record = front_record(front, parent, tests, {}, reference, counts, gate, limits)
-        for member, entry in zip(front.members, record["members"], strict=True):
-            path = folder.member(member.key)
-            entry["bytes_container"] = pack_member(
-                blueprint, member.candidate, path, {**shared, **entry}
-            )
-            if not verify(path, with_data=False).passed:
-                raise RunFailed(f"{path}: the packed file does not reproduce its network.")
-        write_json(folder.front, record)
-        misses = folder.path / NEAREST_MISSES
-        if front.members:
-            misses.unlink(missing_ok=True)
-        else:
-            nearest = nearest_misses(controller.evaluations)
-            write_json(misses, {"misses": [miss_record(miss) for miss in nearest]})
-        build_report(folder.path)
-        tracker.finish(record, aliases=_aliases(front) if front.members else None)
-        return SearchResult(folder.path, front.members, record)
 
 
 class _Tracking:
@@ -356,23 +269,6 @@ def _backend(config: Config, blueprint: Blueprint) -> Backend[Request, Evaluatio
         address=cluster.address,
         call_timeout=cluster.call_timeout,
     )
-
-
-def _test(
-    backend: Backend[Request, Evaluation], members: Sequence[Evaluation]
-) -> dict[str, Evaluation]:
-    """Evaluate every member on the test split, which nothing has touched before."""
-    waiting = dict(enumerate(members))
-    results: dict[str, Evaluation] = {}
-    while waiting or backend.in_flight:
-        while waiting and backend.in_flight < backend.capacity:
-            number = next(iter(waiting))
-            backend.submit(number, Request(waiting.pop(number).candidate, test=True))
-        for done in backend.wait():
-            if done.result is None:
-                raise RunFailed(f"a front member could not be tested: {done.error}")
-            results[done.result.key] = done.result
-    return results
 
 
 def _aliases(front: Front) -> dict[str, str]:

@@ -17,6 +17,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="name of the run (name)")
     parser.add_argument("--seed", type=int, help="seed (seed)")
     parser.add_argument(
+        "--paper-split",
+        action="store_true",
+        help="search on the test images, as the published methods do, for comparison (paper_split)",
+    )
+    parser.add_argument(
         "--dry-run",
         action="store_true",
         help="print axes, size of the space, range of bytes, memory, disk and hours; run nothing",
@@ -24,7 +29,12 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> Result:
-    given = {"cluster.workers": options.workers, "name": options.name, "seed": options.seed}
+    given = {
+        "cluster.workers": options.workers,
+        "name": options.name,
+        "seed": options.seed,
+        "paper_split": options.paper_split or None,
+    }
     overrides: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
     search = Search.from_config(options.config, overrides)
     if options.dry_run:

@@ -81,6 +81,7 @@ def _page(run: RunFiles) -> str:
         parent=escape(front.parent.name),
         architecture=escape(front.parent.architecture),
         result=result_sentence(front),
+        method=sections.method(front),
         shown=_shown(plot),
         entries_title="Members of the front" if front.members else "Nearest misses",
         outcomes=sections.outcomes(front, table),

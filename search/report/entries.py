@@ -69,6 +69,7 @@ def _member_entry(run: RunFiles, member: Member) -> Entry:
         "key": member.key,
         "candidate": member.candidate,
         "accuracy": member.accuracy_search,
+        "corrected": member.accuracy_corrected,
         "accuracyTest": member.accuracy_test,
         "difference": difference,
         "interval": member.test_interval,

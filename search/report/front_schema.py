@@ -68,11 +68,13 @@ class Member(_Record):
 
     `test_interval` is the 95 % interval of member minus parent on the test split, as fractions:
     negative is less accurate. Test figures are None until the test split was touched.
+    `accuracy_corrected` is the search accuracy without what choosing by it has added.
     """
 
     key: Key
     candidate: CandidateDict
     accuracy_search: Fraction
+    accuracy_corrected: Fraction | None = None
     accuracy_test: Fraction | None = None
     n_search: int
     n_test: int | None = None
@@ -86,6 +88,17 @@ class Member(_Record):
     path: str | None = None
 
 
+class Method(_Record):
+    """What a method with a result of its own came to; `chosen` is a key."""
+
+    name: str
+    chosen: str | None
+    met: bool
+    finished: bool
+    nearest_miss: str | None = None
+    model: Member | None = None
+
+
 class Counts(_Record):
     """How often each outcome occurred; `hits` are suggestions that were known already."""
 
@@ -95,6 +108,7 @@ class Counts(_Record):
     failed: int
     lost: int
     quarantined: int
+    probed: int = 0
     hits: int | None = None
     duplicates: int
     image_evaluations: int
@@ -129,6 +143,8 @@ class Front(_Record):
     counts: Counts
     gate_audit: GateAudit | None = None
     limits: Limits = Limits()
+    method: Method | None = None
+    paper_split: bool = False
 
     @property
     def headline(self) -> Member | None:

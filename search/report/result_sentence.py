@@ -52,8 +52,11 @@ def _difference(front: Front, best: Member) -> str:
     if best.test_interval is not None:
         low, high = (format_points(end) for end in best.test_interval)
         interval = f" (paired, 95 % interval {low} to {high})"
+    where = "that it was searched on, too (paper split: this flatters)"
+    if not front.paper_split:
+        where = "that the search never touched"
     return (
-        f"On {images}test images that the search never touched, its accuracy of "
+        f"On {images}test images {where}, its accuracy of "
         f"{format_percent(best.accuracy_test, 2)} differs from the parent’s by "
         f"<strong>{format_points(difference)} points</strong>{interval}."
     )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...evaluators.evaluation import Stage, State
+from ..method_outcome import method_sentence
 from .evaluation_table import EvaluationTable
 from .formats import format_count, format_percent, significant
 from .front_schema import Front, Parent
@@ -21,6 +22,7 @@ _OUTCOMES = (
     ("failed", "Failed", "the evaluation raised an error"),
     ("lost", "Lost", "its worker died and no attempt was left"),
     ("quarantined", "Quarantined", "took down several workers"),
+    ("probed", "Probed", "asked for signals alone, judged by nothing"),
 )
 
 
@@ -31,6 +33,8 @@ def outcomes(front: Front, table: EvaluationTable) -> str:
     rows: list[str] = []
     for name, title, meaning in _OUTCOMES:
         count = getattr(counts, name)
+        if name == "probed" and not count:
+            continue
         rows.append(_outcome_row(title, meaning, count, count / total))
         if name == "rejected":
             rows += [
@@ -92,13 +96,24 @@ def run_facts(run: RunFiles) -> str:
         ("Parent’s accuracy", _accuracies(front), "search split, test split"),
         ("Parent’s parameters", _count(parent.parameters), ""),
         ("Images, search split", _count(_search_images(front)), ""),
-        ("Images, test split", _count(parent.n_test), "touched once, by the front only"),
+        ("Images, test split", _count(parent.n_test), _test_note(front)),
         ("Candidates", format_count(len(run.table)), "in the table of evaluations"),
         ("Hypervolume", _number(front.hypervolume), _reference(front.reference)),
     ]
     facts += [(name, value, "") for name, value in _flat(parent.model_extra or {}, "Parent’s ")]
     facts += [(name, value, "") for name, value in _flat(front.model_extra or {})]
     return _facts(facts)
+
+
+def method(front: Front) -> str:
+    """What the strategy's method came to, as a paragraph; nothing where the front is all."""
+    if front.method is None:
+        return ""
+    return f'<p class="note">{escape(method_sentence(front.method.model_dump()))}</p>'
+
+
+def _test_note(front: Front) -> str:
+    return "searched on, too (paper split)" if front.paper_split else "touched once, at the end"
 
 
 def _search_images(front: Front) -> int | None:

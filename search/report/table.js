@@ -5,6 +5,8 @@ function frontColumns(data) {
     column("Member", (e) => e.key),
     column("Search", (e) => e.accuracy, (e) => formatPercent(e.accuracy, 2),
       "accuracy on the search split"),
+    column("Corrected", (e) => e.corrected, (e) => formatPercent(e.corrected, 2),
+      "search accuracy without what choosing by it has added (bootstrap over images)"),
     column("Test", (e) => e.accuracyTest, (e) => formatPercent(e.accuracyTest, 2),
       "accuracy on the test split"),
     column("Test − parent, points", (e) => e.difference, differenceText,
@@ -97,7 +99,7 @@ class EntryTable {
   parentRow() {
     const { parent, energy } = this.data;
     const cells = [
-      formatPercent(parent.accuracy_search, 2), formatPercent(parent.accuracy_test, 2), "",
+      formatPercent(parent.accuracy_search, 2), "", formatPercent(parent.accuracy_test, 2), "",
       formatBytes(parent.bytes), formatPercent(1), formatEnergy(parent.energy_mj, energy),
       formatCount(parent.synops), String(parent.time_steps), "", "",
     ];

@@ -104,7 +104,7 @@ class Strategy(abc.ABC):
         Rejected and infeasible ones are among them, with their `violation`.
         """
 
-    def learn(self, evaluation: Evaluation) -> None:
+    def learn(self, evaluation: Evaluation) -> None:  # noqa: B027 (most have nothing to do)
         """Take an evaluation in that this strategy did not suggest, as those of a warm start.
 
         A strategy that learns from its own suggestions alone lets it be.

@@ -91,6 +91,8 @@ class OptunaStrategy(Strategy):
 
     @override
     def learn(self, evaluation: Evaluation) -> None:
+        if evaluation.state is State.PROBED:
+            return
         try:
             point = self._space.encode(evaluation.candidate)
         except BadInput:

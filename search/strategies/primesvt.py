@@ -20,7 +20,7 @@ from ...spaces.errors import unknown_name
 from .base import Suggestion, Task
 from .limited_method import require_drop, require_number
 from .profile import ProfiledMethod
-from .pruning_groups import PruningGroup
+from .pruning_groups import PruningGroup, PruningGroups
 from .stepwise import Steps
 
 MAX_DROP = 0.03
@@ -78,7 +78,7 @@ class PrimeSVT(ProfiledMethod):
         if order not in ORDERS:
             raise unknown_name(f"order of strategy {name!r}", str(order), ORDERS)
         require_number("robust_drop", robust_drop, least=0)
-        super().__init__(task, name, sensitivity)
+        super().__init__(task, PruningGroups.channels(task.space, name), sensitivity)
         self._order = order
         self._robust_drop = robust_drop
         self._parent = task.price(Candidate())

@@ -24,17 +24,17 @@ class ProfiledMethod(LimitedMethod):
 
     Args:
         task: what is searched, and for what.
-        name: of the strategy.
+        groups: that it prunes.
         sensitivity: sensitivity table, or a run's folder that holds one: what it knows in full is
             not measured again. None: everything is measured.
 
     Raises:
-        BadInput: no channels to choose, no such table, or one of another network.
+        BadInput: no such table, or one of another network.
     """
 
-    def __init__(self, task: Task, name: str, sensitivity: object) -> None:
+    def __init__(self, task: Task, groups: PruningGroups, sensitivity: object) -> None:
         super().__init__(task)
-        self._groups = PruningGroups.channels(task.space, name)
+        self._groups = groups
         self._cells: dict[tuple[str, float], Cell] = {}
         self._known: dict[str, Cell] = {}
         self._settings: dict[str, Mapping[str, float]] = {}

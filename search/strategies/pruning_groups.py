@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -11,6 +12,10 @@ from ...spaces.candidate import Candidate
 from ...spaces.errors import BadInput
 from ...spaces.site import SCOPE_ALL, Site, SiteKind
 from ...spaces.space import Point, Space
+
+ATTENTION_DIMENSIONS = r"\.(attn|ssa|tssa)\.(qkv|qk|q|k|v)$"
+"""Inner dimensions of an attention, by the names that networks give their channel sites. Where q, k
+and v are tied (SDT-v1) they are one."""
 
 _TOLERANCE = 1e-9
 """1 - 0.9 is not 0.1 in floating point."""
@@ -92,18 +97,25 @@ class PruningGroups:
         return cls(tuple(groups), space.full, space)
 
     @classmethod
-    def channels(cls, space: Space, strategy: str) -> Self:
-        """All channel groups.
+    def channels(
+        cls, space: Space, strategy: str, wanted: Callable[[Site], bool] | None = None
+    ) -> Self:
+        """Channel groups.
 
         Raises:
-            BadInput: the space has none.
+            BadInput: the space has none that are wanted.
         """
-        found = cls.of(space, SiteKind.CHANNEL)
-        if not found.groups:
+        found = cls.of(space, SiteKind.CHANNEL, wanted)
+        if found.groups:
+            return found
+        if wanted is None or not cls.of(space, SiteKind.CHANNEL).groups:
             raise BadInput(
                 f"strategy {strategy!r} prunes channels; give keep ratios in space.levels.channel."
             )
-        return found
+        raise BadInput(
+            f"strategy {strategy!r} prunes channels inside blocks and found no axis of these "
+            "alone; give a granularity that does not tie them to a stem (block or layer)."
+        )
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -121,6 +133,12 @@ class PruningGroups:
     def uniform(self, rate: float) -> Candidate:
         """Candidate with one rate for all groups."""
         return self.candidate({group.name: rate for group in self.groups})
+
+
+def named(pattern: str) -> Callable[[Site], bool]:
+    """Whether a regular expression is found in a site's name."""
+    compiled = re.compile(pattern)
+    return lambda site: compiled.search(site.name) is not None
 
 
 def rate_of(level: float) -> float:

@@ -95,7 +95,8 @@ def _sensitivity(task: Task, settings: StrategySection) -> Strategy:
 
 
 def _psvit(task: Task, settings: StrategySection) -> Strategy:
-    return PSViT(task, settings.name, **take_options(settings, {"sensitivity": None}))
+    defaults = {"groups": "blocks", "sensitivity": None}
+    return PSViT(task, settings.name, **take_options(settings, defaults))
 
 
 def _primesvt(task: Task, settings: StrategySection) -> Strategy:

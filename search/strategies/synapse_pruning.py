@@ -6,8 +6,7 @@ that L1P gives sparse and DSP low-rank ones, is certain.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from typing_extensions import override
@@ -15,24 +14,21 @@ from typing_extensions import override
 from ...evaluators.evaluation import WHOLE, Evaluation
 from ...spaces.candidate import Candidate
 from ...spaces.errors import BadInput, unknown_name
-from ...spaces.site import Site, SiteKind
+from ...spaces.site import SiteKind
 from .base import Suggestion, Task
 from .limited_method import LimitedMethod, require_drop
-from .pruning_groups import PruningGroups
+from .pruning_groups import ATTENTION_DIMENSIONS, PruningGroups, named
 from .stepwise import Steps
 
 MAX_DROP = 0.015
 """Accuracy that may be lost without training: our choice, the paper's is not known."""
 
-_MATRICES = re.compile(r"\.(attn|ssa|tssa)\.(q|k|v|proj)$|\.mlp\.(fc|mlp)[12]$")
+_MATRICES = r"\.(attn|ssa|tssa)\.(q|k|v|proj)$|\.mlp\.(fc|mlp)[12]$"
 """U_q, U_k, U_v, M_0, M_1 and M_2 by the names that the official codes give them."""
 
-_DIMENSIONS = re.compile(r"\.(attn|ssa|tssa)\.(qkv|qk|q|k|v)$|\.mlp\.hidden$")
-"""The inner dimensions of these. Where q, k and v are tied (SDT-v1) they are one."""
-
-MODES: Mapping[str, tuple[SiteKind, re.Pattern[str]]] = {
+MODES: Mapping[str, tuple[SiteKind, str]] = {
     "l1p": (SiteKind.DENSITY, _MATRICES),
-    "dsp": (SiteKind.CHANNEL, _DIMENSIONS),
+    "dsp": (SiteKind.CHANNEL, rf"\.mlp\.hidden$|{ATTENTION_DIMENSIONS}"),
 }
 """Kind and names of the sites that each mode prunes."""
 
@@ -68,7 +64,7 @@ class SynapsePruning(LimitedMethod):
         require_drop(task, name, MAX_DROP, "our choice; the paper's is not known")
         kind, names = MODES[mode]
         self._mode = mode
-        self._groups = PruningGroups.of(task.space, kind, _named(names))
+        self._groups = PruningGroups.of(task.space, kind, named(names))
         if not self._groups.groups:
             raise BadInput(
                 f"strategy {name!r} in mode {mode!r} prunes attention and MLP alone and found no "
@@ -105,10 +101,3 @@ class SynapsePruning(LimitedMethod):
                 for done in self._choices()
             ],
         }
-
-
-def _named(names: re.Pattern[str]) -> Callable[[Site], bool]:
-    def wanted(site: Site) -> bool:
-        return names.search(site.name) is not None
-
-    return wanted

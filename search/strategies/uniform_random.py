@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+
 from typing_extensions import override
 
 from ...evaluators.evaluation import Evaluation

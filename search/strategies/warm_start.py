@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,15 +104,13 @@ class WarmStart(Strategy):
 
 def _candidates(folder: Path, space: Space) -> Iterator[Candidate]:
     run = RunFolder(folder)
-    if not run.front.is_file():
-        raise BadInput(f"strategy.warm_start: {run.front}: not found; name a finished run.")
+    record = run.read_front()
     try:
-        record = json.loads(run.front.read_text(encoding="utf-8"))
         entries = [member["candidate"] for member in record["members"]]
         model = (record.get("method") or {}).get("model")
         if model is not None:
             entries.append(model["candidate"])
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError) as error:
         raise CorruptFile(f"{run.front}: holds no front ({error!r}).") from error
     for entry in entries:
         try:

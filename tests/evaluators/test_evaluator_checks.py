@@ -77,6 +77,7 @@ def test_a_probe_ends_behind_the_gates_images_and_nothing_judges_it() -> None:
     assert got.layers == free.layers
     assert {"accuracy", "drop", "n_search"}.isdisjoint(got.measures)
     assert list(got.timing) == ["seconds"]
+    assert list(got.timing["seconds"]) == ["static", "drift"]
 
 
 def test_a_probe_counts_synops_on_the_gates_images() -> None:

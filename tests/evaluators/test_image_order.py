@@ -94,7 +94,7 @@ def test_images_that_the_parent_has_wrong_weigh_more_the_fewer_they_are(
 def test_a_gate_with_an_order_is_small(images: int, most: int) -> None:
     order = ImageOrder.of(2**20, 2**48 - 1, np.random.default_rng(0).lognormal(0, 1, images))
     rivals = tuple((10**9 + n, 0.123456789012345 + n / 1000) for n in range(64))
-    gate = Gate(2**20, 0.123456789012345, rivals, order)
+    gate = Gate(2**20, 0.123456789012345, rivals=rivals, order=order)
     text = json.dumps(asdict(gate))
     assert len(text) < most
     assert ImageOrder(**json.loads(text)["order"]) == order

@@ -24,10 +24,9 @@ SPARSE = (Space.build([*SITES, *_NAMED], Granularity.LAYER, {**LEVELS, **_DENSIT
 """With matrices by the names that networks give them; what is missing there costs nothing."""
 
 _OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "gp": {"startup": 6},
     "optuna": {"sampler": "TPESampler"},
 }
-"""Of strategies that need some, or would begin late."""
+"""Of strategies that need some."""
 
 _LIMITS = (SimulatedEvaluator(max_drop=0.2), SimulatedEvaluator(max_drop=0.2, max_bytes=110_000))
 
@@ -35,7 +34,7 @@ _LIMITS = (SimulatedEvaluator(max_drop=0.2), SimulatedEvaluator(max_drop=0.2, ma
 def fitting(name: str, seed: int = 0, **changes: Any) -> Setup:
     """The first of some tasks that the strategy does not refuse; changes are of the setup."""
     refused: list[str] = []
-    for spaces in (SPACES, SPACES[:2], SPARSE):
+    for spaces in (SPACES, SPACES[:1], SPARSE):
         for evaluator in _LIMITS:
             setup = Setup(
                 strategy=name,

@@ -89,8 +89,9 @@ class SimulatedEvaluator:
             raise ValueError(f"{key} cannot be built")
         measures = made_up_measures(request.candidate)
         known = {name: measures[name] for name in ("bytes", "bytes_ratio", "parameters", "macs")}
-        if self.max_bytes is not None and known["bytes"] > self.max_bytes:
-            excess = known["bytes"] / self.max_bytes - 1
+        limit = self.max_bytes if request.checks is None else None
+        if limit is not None and known["bytes"] > limit:
+            excess = known["bytes"] / limit - 1
             return _evaluation(request, State.INFEASIBLE, Stage.STATIC, known, violation=excess)
         signals = ("drift", "drift_last", "flips", "flips_last", "kl", "disagreement")
         known |= {name: measures[name] for name in signals}

@@ -36,7 +36,12 @@ def test_defaults():
     assert config.surgery.model_dump() == SurgeryOptions().to_dict()
     assert config.objectives == ("accuracy", "bytes")
     assert set(config.constraints.model_dump().values()) == {None}
-    assert config.strategy.model_dump() == {"name": "nsga2", "population": 40, "options": {}}
+    assert config.strategy.model_dump() == {
+        "name": "nsga2",
+        "population": 40,
+        "options": {},
+        "warm_start": (),
+    }
     assert config.gate.model_dump() == {
         "enabled": True,
         "max_drift": "auto",

@@ -79,7 +79,7 @@ _WRONG = [
     ("gate: {warmup: -1}", "gate.warmup: got -1"),
     ("gate: {false_reject_rate: 1}", "gate.false_reject_rate: got 1"),
     ("gate: {audit_share: 1.01}", "gate.audit_share: got 1.01; allowed: a fraction from 0 to 1"),
-    ("gate:", "gate: got null; allowed: a mapping with the keys enabled, max_drift"),
+    ("gate:", "gate: got null; allowed: a mapping with the keys enabled, by, max_drift"),
     ("evaluation: {batch_size: 0}", "evaluation.batch_size: got 0"),
     ("evaluation: {gate_images: 0}", "evaluation.gate_images: got 0"),
     ("evaluation: {alpha: 0}", "evaluation.alpha: got 0; allowed: a fraction between 0 and 1"),

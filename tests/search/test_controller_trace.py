@@ -129,7 +129,7 @@ def test_the_gate_sent_along_is_built_from_the_commits_known(tmp_path: Path):
     versions = {task: request.gate.version for task, request in backend.requests}
     assert versions == {k: max(0, k - setup.window + 1) for k in range(60)}
     assert {k: e.gate_version for k, e in enumerate(controller.evaluations)} == versions
-    limits = {request.gate.max_drift for _, request in backend.requests}
+    limits = {request.gate.model for _, request in backend.requests}
     assert None in limits
     assert len(limits) > 2
 

@@ -171,8 +171,8 @@ def test_a_dry_run_lays_out_the_space_of_the_paper(
     assert axes and all(name.startswith("weight:") for name in axes)
     assert all(levels == [2, 3, 4, 5, 6, 8, 16, 32] for levels in axes.values())
     path = write_config(tmp_path, strategy={"name": "psvit"}, constraints={"max_drop": None})
-    refused = Cli(capsys)("search", path, "--dry-run")
-    assert refused.code == 2 and "0.03" in refused.err
+    with pytest.raises(BadInput, match=r"0\.03"):
+        Search.from_config(path).plan()
 
 
 def test_a_run_is_resumed_with_what_the_paper_said(tmp_path: Path):

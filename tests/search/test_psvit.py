@@ -130,9 +130,9 @@ def test_a_memory_limit_that_is_missed_is_said():
 
 def test_blocks_of_several_groups_and_merged_widths():
     """A group of two channels knows 0 and 50 % alone; every rate of the grid counts once."""
-    sites = [channel("hidden", "block.0"), channel("qk", "block.0", 2), channel("hidden", "b")]
+    sites = [channel("hidden", "block.0"), channel("attn.qk", "block.0", 2), channel("hidden", "b")]
     found = spaces(sites, {SiteKind.CHANNEL: keep(RATES)})
-    network = Network(found, {"block.0.qk": lambda x: 0.1 * x})
+    network = Network(found, {"block.0.attn.qk": lambda x: 0.1 * x})
     strategy = PSViT(network.task, "psvit")
     network.play(strategy)
     # One of two channels: kept from 0.5 on is 2 of 2 at 0.8 and 0.9, so 1 of 2 at three rates.
@@ -173,7 +173,7 @@ def test_a_sensitivity_table_saves_the_profile(tmp_path: Path):
     measured = PSViT(network.task, "psvit")
     network.play(measured)
     path = full_table(network, tmp_path)
-    read = PSViT(network.task, "psvit", path)
+    read = PSViT(network.task, "psvit", sensitivity=path)
     asked = network.play(read)
     assert len(asked) == 6 + 4
     counts = ("full_evaluations", "image_evaluations")
@@ -190,4 +190,27 @@ def test_needs_a_limit_and_channels():
     with pytest.raises(BadInput, match=r"set constraints\.max_drop \(PSViT: 0\.03\)"):
         PSViT(network.task, "psvit")
     with pytest.raises(BadInput, match=r"options\.sensitivity is 3; give a path"):
-        PSViT(Network(SPACES, LINEAR).task, "psvit", 3)
+        PSViT(Network(SPACES, LINEAR).task, "psvit", sensitivity=3)
+
+
+def test_only_blocks_are_pruned_unless_all_are_asked_for():
+    names = ("proj_conv.out", "attn.qk", "attn.v", "attn.q.middle", "conv.middle", "mlp.hidden")
+    sites = [channel(name, "block.0") for name in names] + [channel("hidden", "ConvBlock1_1.0")]
+    found = spaces(sites, {SiteKind.CHANNEL: (0.5,)})
+    pruned = {
+        groups: Network(found).play(PSViT(Network(found).task, "psvit", groups))[1].to_dict()
+        for groups in ("blocks", "all")
+    }
+    blocks = {"block.0.attn.qk", "block.0.attn.v", "block.0.mlp.hidden", "ConvBlock1_1.0.hidden"}
+    assert set(pruned["blocks"]["channel"]) == blocks
+    assert set(pruned["all"]["channel"]) == {site.name for site in sites}
+    with pytest.raises(BadInput, match=r"unknown groups of strategy 'psvit' 'block'\. Did you"):
+        PSViT(Network(found).task, "psvit", "block")
+
+
+def test_blocks_tied_to_a_stem_are_refused():
+    sites = [channel("proj_conv.out", "patch_embed"), channel("mlp.hidden", "block.0")]
+    found = spaces(sites, {SiteKind.CHANNEL: (0.5,)}, Granularity.NETWORK)
+    with pytest.raises(BadInput, match="inside blocks and found no axis of these alone; give a"):
+        PSViT(Network(found).task, "psvit")
+    assert PSViT(Network(found).task, "psvit", "all").suggest(0) is not None

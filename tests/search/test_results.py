@@ -93,8 +93,7 @@ def record_of(search: Controller) -> dict[str, Any]:
     return front_record(
         search.front,
         PARENT,
-        tested,
-        {member.key: 5_000 for member in search.front.members},
+        [member_record(member, tested[member.key], 5_000, 0.9) for member in search.front.members],
         {"accuracy": 0.1, "bytes": PARENT["bytes"]},
         search.counts,
         audit(search.evaluations, search.limited_since),
