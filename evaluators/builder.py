@@ -13,10 +13,12 @@ from ..spaces.surgery import SurgeryOptions
 from ..svtmodels.costs import Costs, static_costs
 from ..svtmodels.engine.prefix_cache import PrefixCache
 from ..svtmodels.network import RECOVERY_SITE, Network
+from ..svtmodels.parts.half_vectors import HALF
 from ..svtmodels.surgery.activity import Activity
 from ..svtmodels.surgery.cache import SurgeryCache
 from ..svtmodels.surgery.compress import compress
 from ..svtmodels.surgery.fixed_point import FIXED, to_fixed_point
+from ..svtmodels.surgery.half_vectors import to_half_vectors
 from ..svtmodels.surgery.moments import Moments
 from ..svtmodels.surgery.prepared import PreparedSurgery
 from ..svtmodels.surgery.recovery import Reference, recover, reference_of
@@ -31,7 +33,7 @@ class CandidateBuilder:
         network: the trained network, in eval mode.
         options: of surgery.
         moments: of its synapses' inputs; may be empty where the options need none.
-        images: network input, [B, ...], of which the first serve recovery.
+        images: network input, [B, ...], that candidates are recovered on.
         activity: of its channels; None where the options need none.
         cache: of prepared surgery; None: this builder's own.
         prefixes: what candidates have in common; None: nothing is reused.
@@ -57,6 +59,7 @@ class CandidateBuilder:
         self._images = images[: options.recovery_images]
         self._method = options.recovery
         self._fixed = options.arithmetic == FIXED
+        self._half = options.vectors == HALF
 
     def build(self, candidate: Candidate) -> Network:
         """Network of a candidate, in eval mode.
@@ -71,6 +74,8 @@ class CandidateBuilder:
         # Last of all: recovery moves scales, biases and thresholds off any grid.
         if self._fixed:
             to_fixed_point(small)
+        if self._half:
+            to_half_vectors(small)
         return small
 
     def costs(self, candidate: Candidate) -> Costs:

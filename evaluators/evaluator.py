@@ -50,7 +50,7 @@ class EvaluationSettings:
         max_energy_mj: per image; None: no limit.
         max_synops: per image; None: no limit.
         max_macs: of one image; None: no limit.
-        surgery: how candidates are built; its recovery images are the first of the gate's.
+        surgery: how candidates are built; its recovery images are the last ones of calibration.
         engine: what runs networks, of `ENGINES`.
         prefix_mib: memory for what candidates have in common, in MiB; 0: nothing is reused. It
             costs memory and saves time; no result depends on it.

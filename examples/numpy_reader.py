@@ -43,9 +43,11 @@ class Synapse:
     """``acc * scale + bias`` per output channel, in this order and in float32."""
 
     def __init__(self, name: str, entries: dict, tensors: dict) -> None:
-        affine, (rows, width) = tensors[f"{name}.affine"], entries[f"{name}.affine"]["shape"]
-        vectors = affine[: rows * width].reshape(rows, width)
-        self.vectors = dict(zip(entries[f"{name}.affine"]["rows"], vectors, strict=True))
+        affine = entries[f"{name}.affine"]
+        numbers = tensors[f"{name}.affine"][: np.prod(affine["shape"])].astype(np.float32)
+        exponents = np.array(affine.get("exponents", [0]))  # Of two; vectors of float16 have them.
+        vectors = np.ldexp(numbers.reshape(affine["shape"]), exponents[:, None])
+        self.vectors = dict(zip(affine["rows"], vectors, strict=True))
         self.quantised = f"{name}.codes" in entries
         stored = f"{name}.codes" if self.quantised else f"{name}.weight"
         self.entry = entries[stored]
@@ -76,8 +78,7 @@ class Synapse:
         kernel = self.weight.shape[-1] if self.weight.ndim == 4 else 1
         if kernel == 1:
             return x @ matrix
-        margin = kernel // 2
-        padded = np.pad(x, [(0, 0)] * (x.ndim - 3) + [(margin, margin)] * 2 + [(0, 0)])
+        padded = np.pad(x, [(0, 0)] * (x.ndim - 3) + [(kernel // 2,) * 2] * 2 + [(0, 0)])
         windows = sliding_window_view(padded, (kernel, kernel), axis=(-3, -2))
         return windows.reshape(*windows.shape[:-3], -1) @ matrix
 
@@ -106,8 +107,7 @@ class Spikformer:
         self.synapses = {name: Synapse(name, entries, tensors) for name in names}
         layers = self.manifest["neurons"]["layers"]
         self.states = self.manifest["neurons"].get("state", {}).get("bits", {})
-        constants = tensors["neurons"][: 2 * len(layers)].reshape(-1, 2)
-        self.constants = dict(zip(layers, constants, strict=True))
+        self.constants = dict(zip(layers, tensors["neurons"].reshape(-1, 2), strict=False))
         self.counts: dict[str, int] = {}
 
     def fire(self, layer: str, currents: np.ndarray) -> np.ndarray:

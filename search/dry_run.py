@@ -8,7 +8,6 @@ from typing import Any
 
 from ..evaluators.assessment import seconds_per_image
 from ..evaluators.data.settings import load_splits
-from ..svtmodels.costs import static_costs
 from .search import Search
 
 _MIB = 2**20
@@ -23,9 +22,9 @@ def dry_run(search: Search) -> tuple[str, dict[str, Any]]:
     """
     plan, config = search.plan(), search.config
     network, space = plan.model.network, plan.space
-    smallest = space.decode([0] * len(space.axes))
-    low = static_costs(network, smallest).bytes
-    high = static_costs(network, space.decode(space.full)).bytes
+    price = plan.model.pricer(plan.settings.surgery)
+    smallest, full = space.decode([0] * len(space.axes)), space.decode(space.full)
+    low, high = (round(price(candidate)["bytes"]) for candidate in (smallest, full))
     data = {k: v for k, v in config.data.items() if k != "preprocessing"}
     splits = load_splits(data, with_train=False)
     if config.paper_split:

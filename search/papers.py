@@ -68,6 +68,7 @@ _AQ4SVIT = Paper(
     "AQ4SViT (arXiv 2606.15523)",
     {SiteKind.WEIGHT: (2, 3, 4, 5, 6, 8, 16)},
     max_drop=0.015,
+    surgery={"vectors": "float16"},
     granularity=Granularity.BLOCK,
 )
 _KEPT_SYNAPSES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)

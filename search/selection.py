@@ -119,7 +119,7 @@ def _first(sizes: NDArray[np.float64], eligible: NDArray[np.bool_]) -> NDArray[n
 
 
 def _measured(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-    """Each candidate once, if it was asked all search images."""
+    """Each candidate once, if it was asked all search images; smaller ones first."""
     found = {
         e.key: e
         for e in evaluations
@@ -127,7 +127,7 @@ def _measured(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
         and e.state in (State.COMPLETE, State.INFEASIBLE)
         and e.answers is not None
     }
-    return list(found.values())
+    return sorted(found.values(), key=lambda e: (e.measures["bytes"], e.key))
 
 
 def _keeps_others(evaluation: Evaluation, max_drop: float | None) -> bool:

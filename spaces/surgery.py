@@ -32,6 +32,7 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
     "token_mode": ("revisit", "stop"),
     "recovery": ("spread-rates", "spread", "mean", "rates"),
     "arithmetic": ("float32", "fixed"),
+    "vectors": ("float32", "float16"),
 }
 """Values of the options that are names; the first is the default."""
 
@@ -57,6 +58,8 @@ class SurgeryOptions:
         recovery_images: calibration images that it is set right on; 0 leaves that out.
         arithmetic: of quantised synapses and LIF neurons once all else is done; `fixed` for
             boards that know integers alone.
+        vectors: what scales and biases of quantised synapses are rounded to and stored as; they
+            are computed with in float32. Fixed point has formats of its own.
     """
 
     channels: str = "surgeon"
@@ -72,6 +75,7 @@ class SurgeryOptions:
     recovery: str = "spread-rates"
     recovery_images: int = 32
     arithmetic: str = "float32"
+    vectors: str = "float32"
 
     def __post_init__(self) -> None:
         for name, allowed in ALLOWED.items():
@@ -81,6 +85,11 @@ class SurgeryOptions:
         images = self.recovery_images
         if not isinstance(images, int) or isinstance(images, bool) or images < 0:
             raise BadInput(f"surgery.recovery_images is {images!r}; give a whole number from 0.")
+        if self.arithmetic == "fixed" and self.vectors != "float32":
+            raise BadInput(
+                f"surgery.vectors is {self.vectors!r} and surgery.arithmetic is 'fixed', which has "
+                "formats of its own for scales and biases; leave one of them at 'float32'."
+            )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

@@ -68,9 +68,10 @@ class CostTables:
         Args:
             network: the trained one.
             space: of this network.
-            options: of surgery; they say how tokens are chosen and scored.
+            options: of surgery; they say how tokens are chosen and scored, and what vectors are
+                stored as.
         """
-        return _Tables(network, space, TokenRule.of(options, network.token_window)).build()
+        return _Tables(network, space, options).build()
 
 
 def total(terms: Sequence[CostTerm], points: ArrayLike) -> NDArray[np.float64]:
@@ -83,10 +84,11 @@ def total(terms: Sequence[CostTerm], points: ArrayLike) -> NDArray[np.float64]:
 
 
 class _Tables:
-    def __init__(self, network: Network, space: Space, rule: TokenRule) -> None:
+    def __init__(self, network: Network, space: Space, options: SurgeryOptions) -> None:
         self._network = network
         self._axes = space.axes
-        self._rule = rule
+        self._rule = TokenRule.of(options, network.token_window)
+        self._vectors = options.vectors
         self._declared = network.declaration
         self._numbers = {
             site.key: number for number, axis in enumerate(space.axes) for site in axis.sites
@@ -191,13 +193,15 @@ class _Tables:
 
     def _count(self, values: Mapping[Site, int], declared: Declaration) -> Count:
         chosen = chosen_by_kind(values)
-        count = Count(self._network, chosen, {}, self._rule, declared)
+        count = Count(self._network, chosen, {}, self._rule, declared, self._vectors)
         kept = {
             synapse.name: kept_count(count.weights(synapse), percent)
             for synapse in declared.synapses
             if (percent := chosen[SiteKind.DENSITY].get(synapse.name, _FULL)) != _FULL
         }
-        return Count(self._network, chosen, kept, self._rule, declared) if kept else count
+        if not kept:
+            return count
+        return Count(self._network, chosen, kept, self._rule, declared, self._vectors)
 
 
 def _assigned(axis: Axis, level: int, keys: set[tuple[str, str]]) -> dict[Site, int]:

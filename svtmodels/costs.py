@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 from ..spaces.candidate import Candidate
 from ..spaces.site import INTEGER_BITS, UNTOUCHED_BITS, SiteKind
+from ..spaces.surgery import DEFAULT
 from ..spaces.widths import chosen_widths
 from .declaration import Declaration, NeuronLayer, Source, Synapse
 from .network import TIME_SITE, Network
 from .neuron_sizes import NeuronSize, neuron_sizes
-from .packed.layout import float_bytes, neuron_bytes, weight_bytes
+from .packed.layout import float_bytes, half_bytes, neuron_bytes, weight_bytes
+from .parts.half_vectors import HALF
 from .parts.synapse import shape_of
 from .parts.token_rule import TokenRule
 from .parts.token_scores import score_macs
@@ -54,8 +56,8 @@ def static_costs(
     Args:
         network: the trained network.
         candidate: of one of its spaces.
-        prepared: surgery of this network; costs depend on its rule for tokens, and on what stays
-            where one threshold serves the densities of all matrices.
+        prepared: surgery of this network; costs depend on its rule for tokens, on how it stores
+            vectors, and on what stays where one threshold serves the densities of all matrices.
 
     Raises:
         BadInput: the candidate does not fit the network.
@@ -63,7 +65,8 @@ def static_costs(
     chosen = chosen_by_kind(check_candidate(network, candidate))
     prepared = prepared or PreparedSurgery(network)
     rule = TokenRule.of(prepared.options, network.token_window)
-    return Count(network, chosen, prepared.kept_numbers(chosen), rule).costs()
+    kept, vectors = prepared.kept_numbers(chosen), prepared.options.vectors
+    return Count(network, chosen, kept, rule, vectors=vectors).costs()
 
 
 def parent_bytes(network: Network) -> int:
@@ -84,6 +87,7 @@ class Count:
         kept: numbers that stay of each pruned weight, by synapse.
         rule: by which tokens are chosen.
         declared: parts that are counted; None: the whole network.
+        vectors: what scales and biases of quantised synapses are stored as.
     """
 
     def __init__(
@@ -93,12 +97,14 @@ class Count:
         kept: Mapping[str, int],
         rule: TokenRule | None = None,
         declared: Declaration | None = None,
+        vectors: str = DEFAULT.vectors,
     ) -> None:
         self._network = network
         self._rule = rule or TokenRule()
         self._kept = kept
         self._declared = declared or network.declaration
         self._chosen = chosen
+        self._vector_bytes = half_bytes if vectors == HALF else float_bytes
         self._steps = chosen[SiteKind.TIME].get(TIME_SITE, network.time_steps)
         self._widths = chosen_widths(chosen)
         self._rows, self._columns = self._declared.rows_and_columns(self._widths)
@@ -143,7 +149,7 @@ class Count:
             return self._floats(synapse, bits)
         size, numbers = self._weight(synapse, bits)
         vectors = 2 * self.shape(synapse)[0]
-        return size + float_bytes(vectors), numbers + vectors
+        return size + self._vector_bytes(vectors), numbers + vectors
 
     def _floats(self, synapse: Synapse, bits: int) -> tuple[int, int]:
         """Bytes and numbers of a synapse of floats: its weights, then all vectors together."""

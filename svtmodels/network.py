@@ -62,6 +62,8 @@ class Network(nn.Module, abc.ABC):
             not be if rounding had not made them so.
         candidate: what was done to the trained network.
         arithmetic: of its neurons and quantised synapses; of `ALLOWED["arithmetic"]`.
+        vectors: what scales and biases of its quantised synapses are stored as; of
+            `ALLOWED["vectors"]`.
         card: what its checkpoint says of its training and preprocessing.
     """
 
@@ -84,6 +86,7 @@ class Network(nn.Module, abc.ABC):
         self.kept_numbers: dict[str, int] = {}
         self.candidate = Candidate()
         self.arithmetic = DEFAULT.arithmetic
+        self.vectors = DEFAULT.vectors
         self.card: dict[str, Any] = {}
 
     @functools.cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import random
 import warnings
@@ -33,6 +34,8 @@ SAMPLERS: Mapping[str, type[BaseSampler]] = {
 }
 """All of `optuna.samplers` but abstract ones, and PartialFixedSampler, which wraps another one."""
 
+_PACKAGES = {"CmaEsSampler": "cmaes"}
+"""That Optuna imports only when it is asked."""
 _ONE_OBJECTIVE = frozenset({"CmaEsSampler"})
 
 
@@ -70,6 +73,9 @@ class AnySampler(OptunaStrategy):
 
 def _build(name: str, arguments: Mapping[str, Any], seed: int) -> BaseSampler:
     kind = SAMPLERS[name]
+    package = _PACKAGES.get(name)
+    if package is not None and importlib.util.find_spec(package) is None:
+        raise BadInput(f"{name} needs the package {package}; install it, or take another sampler.")
     # Functions cannot stand in a config, and constraints are told as measured.
     known = inspect.signature(kind).parameters.keys() - {"constraints_func"}
     for argument in arguments:

@@ -11,7 +11,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, IntDistribution
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from typing_extensions import override
@@ -86,7 +86,7 @@ class OptunaStrategy(Strategy):
     def update(self, index: int, evaluation: Evaluation) -> None:
         open_ = self._open.pop(index)
         if open_.trial is not None:
-            self._study.tell(open_.trial, state=TrialState.FAIL)
+            self._close(open_.trial)
         self._tell(open_.drawn, evaluation)
 
     @override
@@ -114,10 +114,18 @@ class OptunaStrategy(Strategy):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             trial = self._study.ask(self._distributions)
-            self._study.tell(trial, state=TrialState.FAIL)
+        self._close(trial.number)
         drawn = self._study.get_trials(deepcopy=False)[trial.number]
         point = tuple(int(drawn.params[axis.name]) for axis in self._space.axes)
         return Drawn(point, dict(drawn.system_attrs))
+
+    def _close(self, number: int) -> None:
+        """End a trial that says nothing.
+
+        Its sampler is not asked: one that has seen all points wants to stop a loop of Optuna's.
+        """
+        self._study.sampler = RandomSampler()
+        self._study.tell(number, state=TrialState.FAIL)
 
     def _new(self, index: int) -> _Open:
         rng = random.Random(f"{self._seed}:{index}")

@@ -46,6 +46,11 @@ def float_bytes(count: int) -> int:
     return padded(4 * count)
 
 
+def half_bytes(count: int) -> int:
+    """Bytes of `count` float16 numbers, padding included."""
+    return padded(2 * count)
+
+
 def neuron_bytes(layers: int) -> int:
     """Bytes of the neuron constants of a network."""
     return float_bytes(NEURON_NUMBERS * layers)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -18,10 +16,12 @@ from torch import Tensor, nn
 from ...spaces.candidate import Candidate
 from ...spaces.errors import BadInput, CorruptFile
 from ...spaces.site import INTEGER_BITS, WIDTH_KINDS, SiteKind
+from ...spaces.surgery import ALLOWED, DEFAULT
 from ..build import Build
 from ..declaration import Synapse
 from ..network import Network
 from ..official import build_official
+from ..parts.half_vectors import HALF
 from ..parts.synapse import (
     ChannelAffine,
     CompositeSynapse,
@@ -33,8 +33,8 @@ from ..parts.synapse import (
 from ..parts.token_rule import TokenRule
 from ..surgery.fixed_point import FIXED
 from .arithmetic import restore_arithmetic
-from .layout import float_bytes
 from .neurons import restore_neurons
+from .vectors import floats, unpack_vectors
 from .weights import unpack_weight, weight_name
 from .writer import FORMAT, GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, NEURONS_TENSOR, SCHEMA
 
@@ -153,6 +153,11 @@ def _describe(network: Network, manifest: dict[str, Any]) -> None:
     }
     if "arithmetic" in manifest:
         network.arithmetic = FIXED  # Which the neurons' description depends on.
+    network.vectors = manifest.get("vectors", DEFAULT.vectors)
+    if network.vectors not in ALLOWED["vectors"]:
+        raise ValueError(f"vectors are {network.vectors!r}")
+    if network.vectors == HALF and network.arithmetic == FIXED:
+        raise ValueError(f"fixed point has no {HALF} vectors")
     network.card = manifest["record"]
 
 
@@ -165,8 +170,9 @@ def _fill(
 ) -> None:
     """Fill in a synapse; `bits` of the chain that it is a link of, if it is one."""
     module = network.get_submodule(synapse.weight)
-    vectors = _vectors(synapse, entries, arrays, shape_of(module)[0])
     bits = network.weight_bits(synapse.name) if bits is None else bits
+    half = network.vectors == HALF and bits in INTEGER_BITS
+    vectors = unpack_vectors(synapse.name, entries, arrays, shape_of(module)[0], half=half)
     pruned = synapse.name in network.candidate.to_dict().get(SiteKind.DENSITY, {})
     if isinstance(module, CompositeSynapse) and bits not in INTEGER_BITS and not pruned:
         for link in synapse.links:
@@ -224,27 +230,8 @@ def _set_codes(
         network.set_submodule(synapse.norm, nn.Identity())
 
 
-def _vectors(
-    synapse: Synapse, entries: dict[str, Any], arrays: _Arrays, outputs: int
-) -> dict[str, Tensor]:
-    name = f"{synapse.name}.affine"
-    if name not in entries:
-        return {}
-    stacked = _floats(arrays[name], entries[name]["shape"])
-    if stacked.shape[1:] != (outputs,):
-        raise ValueError(f"{name} has shape {tuple(stacked.shape)}")
-    return dict(zip(entries[name]["rows"], stacked.unbind(), strict=True))
-
-
-def _floats(array: NDArray[Any], shape: list[int]) -> Tensor:
-    count = math.prod(shape)
-    if array.dtype != np.float32 or array.nbytes != float_bytes(count):
-        raise ValueError(f"{array.nbytes} bytes of {array.dtype} are no float32 of shape {shape}")
-    return torch.from_numpy(array[:count].copy()).reshape(shape)
-
-
 def _fill_scale(network: Network, path: str, entries: dict[str, Any], arrays: _Arrays) -> None:
-    scale = _floats(arrays[path], entries[path]["shape"])
+    scale = floats(arrays[path], entries[path]["shape"])
     if scale.shape != network.get_parameter(path).shape:
         raise ValueError(f"{path} has shape {tuple(scale.shape)}")
     owner, _, name = path.rpartition(".")
@@ -253,5 +240,5 @@ def _fill_scale(network: Network, path: str, entries: dict[str, Any], arrays: _A
 
 def _set_neurons(network: Network, manifest: dict[str, Any], arrays: _Arrays) -> None:
     shape = manifest["tensors"][NEURONS_TENSOR]["shape"]
-    constants = _floats(arrays[NEURONS_TENSOR], shape).tolist()
+    constants = floats(arrays[NEURONS_TENSOR], shape).tolist()
     restore_neurons(network, manifest["neurons"], constants)

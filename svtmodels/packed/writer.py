@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save
 from torch import Tensor
@@ -21,6 +20,7 @@ from torch import Tensor
 from ...spaces.errors import BadInput
 from ..declaration import Synapse
 from ..network import Network
+from ..parts.half_vectors import HALF
 from ..parts.synapse import (
     ChannelAffine,
     ChannelNorm,
@@ -33,6 +33,7 @@ from .arithmetic import describe_arithmetic
 from .golden import golden_vectors
 from .layout import ALIGNMENT, padded
 from .neurons import describe_neurons, neuron_constants
+from .vectors import Vector, float32, float_entry, pack_vectors
 from .weights import Tensors, pack_weight
 
 FORMAT = "spikefront-packed"
@@ -125,6 +126,7 @@ def _description(network: Network) -> dict[str, Any]:
         "alignment": ALIGNMENT,
         # Float32 goes without saying: folders from before there was a choice say nothing.
         **({"arithmetic": describe_arithmetic(network)} if fixed else {}),
+        **({"vectors": HALF} if network.vectors == HALF else {}),
     }
 
 
@@ -137,8 +139,8 @@ def _tensors(network: Network) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]
             arrays[name] = _pad(array)
             entries[name] = entry
     for path in (scale.path for scale in network.declaration.scales):
-        scale = _float32(network.get_parameter(path))
-        arrays[path], entries[path] = _pad(scale), _shape_entry(scale)
+        scale = float32(network.get_parameter(path))
+        arrays[path], entries[path] = _pad(scale), float_entry(scale)
     constants = neuron_constants(network)
     arrays[NEURONS_TENSOR] = _pad(np.array(constants, np.float32).reshape(-1))
     entries[NEURONS_TENSOR] = {"dtype": "float32", "shape": [len(constants), 2]}
@@ -157,40 +159,26 @@ def _synapse_tensors(
             {"scale_axis": 0, "input_grid": module.grid, "input_limit": module.max_input}
         )
         vectors = [("scale", module.scale), ("bias", module.bias)]
-        return [*_listed(tensors), _vectors(synapse, vectors)]
-    out, vectors = [], []
+        half = network.vectors == HALF
+        return [*_listed(tensors), pack_vectors(synapse.name, vectors, half=half)]
+    out: list[tuple[str, NDArray[Any], dict[str, Any]]] = []
+    vectors: list[Vector] = []
     bits = network.weight_bits(synapse.name) if bits is None else bits
     if isinstance(module, CompositeSynapse):
         out = [entry for link in synapse.links for entry in _synapse_tensors(network, link, bits)]
     else:
         weight, bias = parameters_of(module)
-        out = _listed(pack_weight(synapse.name, _float32(weight), bits, kept))
+        out = _listed(pack_weight(synapse.name, float32(weight), bits, kept))
         vectors = [("synapse_bias", bias)] if bias is not None else []
     if synapse.norm is not None:
         norm = network.get_submodule(synapse.norm)
         assert isinstance(norm, ChannelNorm | ChannelAffine)
         vectors += list(zip(("scale", "bias"), norm.folded(), strict=True))
-    return [*out, _vectors(synapse, vectors)] if vectors else out
+    return [*out, pack_vectors(synapse.name, vectors, half=False)] if vectors else out
 
 
 def _listed(tensors: Tensors) -> list[tuple[str, NDArray[Any], dict[str, Any]]]:
     return [(name, array, entry) for name, (array, entry) in tensors.items()]
-
-
-def _vectors(
-    synapse: Synapse, vectors: list[tuple[str, Tensor]]
-) -> tuple[str, NDArray[np.float32], dict[str, Any]]:
-    stacked = np.stack([_float32(vector) for _, vector in vectors])
-    entry = {**_shape_entry(stacked), "rows": [name for name, _ in vectors]}
-    return f"{synapse.name}.affine", stacked.reshape(-1), entry
-
-
-def _shape_entry(array: NDArray[np.float32]) -> dict[str, Any]:
-    return {"dtype": "float32", "shape": list(array.shape)}
-
-
-def _float32(tensor: Tensor) -> NDArray[np.float32]:
-    return tensor.detach().to(torch.float32).contiguous().numpy()
 
 
 def _pad(array: NDArray[Any]) -> NDArray[Any]:

@@ -175,3 +175,14 @@ def test_what_is_judged_by_magnitude_is_said() -> None:
     assert "dwconv" in note
     _, silent = prepare(model, data, replace(few, surgery=MAGNITUDE), 0)
     assert silent == notes[:2]
+
+
+def test_searching_on_the_test_images_needs_no_check_of_what_was_held_out(
+    trained: tuple[TrainedModel, dict[str, Any]],
+) -> None:
+    """Other settings of the data than those of its training: the search images are others."""
+    model, data = trained
+    blueprint, notes = prepare(model, {**data, "seed": 1}, SETTINGS, 0, paper_split=True)
+    assert sorted(blueprint.search.image_hashes()) == sorted(blueprint.test.image_hashes())
+    assert "Paper split" in notes[0]
+    assert not any("left out" in note and "was trained" in note for note in notes)

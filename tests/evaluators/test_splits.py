@@ -224,3 +224,12 @@ def test_settings_reach_the_right_function(
 def test_unusable_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInput, match=message):
         load_splits(settings)
+
+
+def test_searching_on_the_test_images_says_so():
+    splits = digits_splits(0)
+    published = splits.on_test()
+    assert published.search is published.test is splits.test
+    assert published.calibration is splits.calibration
+    assert published.declared.startswith(splits.declared)
+    assert "Paper split: candidates are judged on the 450 test images" in published.declared

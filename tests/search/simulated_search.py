@@ -15,9 +15,11 @@ from spikefront.search.front import Front, Objective
 from spikefront.search.gate import GatePolicy
 from spikefront.search.ledger import Event, Ledger, trace_digest
 from spikefront.search.strategies import STRATEGIES, Limits, Strategy, Task, build_strategy
-from spikefront.spaces import Space
+from spikefront.spaces import Candidate, Space
 
 OBJECTIVES = (Objective("accuracy", maximise=True), Objective("bytes"))
+REFERENCE = {"accuracy": 0.1, **price(Candidate())}
+"""Of the hypervolume: guessing, at the costs of the trained network."""
 STRICT_GATE = GateSection(warmup=6, false_reject_rate=0.25, audit_share=0.2)
 """Begins to reject after few candidates, so that short searches see it."""
 
@@ -35,6 +37,7 @@ class Setup:
     spaces: tuple[Space, ...] = SPACES
     gate: GateSection = STRICT_GATE
     evaluator: SimulatedEvaluator = field(default_factory=SimulatedEvaluator)
+    objectives: tuple[Objective, ...] = OBJECTIVES
     options: Mapping[str, Any] = field(default_factory=dict)
     warm_start: tuple[str, ...] = ()
 
@@ -53,7 +56,7 @@ class Setup:
     def make_task(self) -> Task:
         """What the strategy is told."""
         limits = Limits(self.evaluator.max_drop, self.evaluator.max_bytes)
-        return Task(self.spaces, OBJECTIVES, limits, self.seed, price, cost_tables)
+        return Task(self.spaces, self.objectives, limits, self.seed, price, cost_tables)
 
     def make_backend(self, **behaviour: Any) -> SimulatedBackend:
         """Simulated workers of the window's capacity."""
@@ -67,12 +70,13 @@ class Setup:
             strategy or self.make_strategy(),
             backend,
             ledger,
-            Front(OBJECTIVES),
+            Front(self.objectives),
             GatePolicy(self.gate, self.seed, self.evaluator.max_drop),
             self.budget,
             self.window,
             ordered=self.ordered,
             space_size=self.spaces[-1].size,
+            reference=REFERENCE,
         )
 
     def with_budget(self, candidates: int, **limits: Any) -> Setup:

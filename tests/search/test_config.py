@@ -44,6 +44,7 @@ def test_defaults():
     }
     assert config.gate.model_dump() == {
         "enabled": True,
+        "by": "model",
         "max_drift": "auto",
         "warmup": 32,
         "false_reject_rate": 0.05,
@@ -62,6 +63,7 @@ def test_defaults():
         "candidates": 300,
         "image_evaluations": None,
         "seconds": None,
+        "patience": None,
     }
     assert config.cluster.model_dump(exclude={"window"}) == {
         "backend": "ray",
@@ -179,3 +181,22 @@ def test_a_file_is_loaded_as_its_text(tmp_path):
     path = tmp_path / "night.yaml"
     path.write_text(MINIMAL, encoding="utf-8")
     assert Config.load(path) == Config.load(str(path)) == Config.parse(MINIMAL, "night.yaml")
+
+
+def test_latency_is_an_objective_of_unordered_searches_alone():
+    text = "model: {zoo: x}\nobjectives: [accuracy, latency_ms, state_bytes, parameters]\n"
+    with pytest.raises(BadInput, match=r"latency_ms is measured.*set cluster\.ordered to false"):
+        Config.parse(text)
+    config = Config.parse(text + "cluster: {ordered: false}\n")
+    assert config.objectives == ("accuracy", "latency_ms", "state_bytes", "parameters")
+
+
+def test_what_a_search_may_begin_with_and_end_at():
+    config = Config.parse("model: {zoo: x}")
+    assert (config.budget.patience, config.paper_split) == (None, False)
+    given = "model: {zoo: x}\nstrategy: {warm_start: [runs/a, runs/b]}\nbudget: {patience: 50}"
+    config = Config.parse(given + "\npaper_split: true")
+    assert config.strategy.warm_start == ("runs/a", "runs/b")
+    assert (config.budget.patience, config.paper_split) == (50, True)
+    with pytest.raises(BadInput, match=r"budget\.patience: got 0; allowed: a whole number"):
+        Config.parse("model: {zoo: x}\nbudget: {patience: 0}")

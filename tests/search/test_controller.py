@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from simulated import SITES, SimulatedEvaluator, share
-from simulated_search import Setup, digest, events, front_of, run
+from simulated_search import OBJECTIVES, Setup, digest, events, front_of, run
 
 from spikefront.cluster.backend import Outcome
-from spikefront.evaluators.evaluation import Evaluation, Stage, State
+from spikefront.evaluators.evaluation import Evaluation, Request, Stage, State
 from spikefront.search.controller import Counts
-from spikefront.search.front import Front
+from spikefront.search.front import Front, Objective
 from spikefront.search.gate import GatePolicy
 from spikefront.search.ledger import Ledger
 from spikefront.spaces import Granularity, SiteKind, Space
@@ -166,3 +167,37 @@ def test_a_failing_observer_does_not_cost_a_commit(tmp_path: Path):
     run(setup, path)
     run(setup, tmp_path / "whole")
     assert digest(path) == digest(tmp_path / "whole")
+
+
+@dataclass(frozen=True)
+class Timed(SimulatedEvaluator):
+    """Takes time, as a real one does: the same candidate never takes the same."""
+
+    def __call__(self, request: Request) -> Evaluation:
+        done = super().__call__(request)
+        if done.stage is not Stage.FULL:
+            return done
+        return replace(done, timing={**done.timing, "latency_ms": 1.0 + time.perf_counter() % 1})
+
+
+def test_latency_is_a_measure_where_it_is_an_objective_and_nowhere_else(tmp_path: Path):
+    latency = (Objective("accuracy", maximise=True), Objective("latency_ms"))
+    plain = replace(Setup(), evaluator=Timed(), ordered=False)
+    for objectives in (OBJECTIVES, latency):
+        path = tmp_path / objectives[1].name
+        setup = replace(plain, objectives=objectives)
+        controller = run(setup, path)
+        full = [e for e in controller.evaluations if e.stage is Stage.FULL]
+        measured = objectives is latency
+        assert all(("latency_ms" in e.measures) == measured for e in full)
+        assert all(e.measures.get("latency_ms", 0) in (0, e.timing["latency_ms"]) for e in full)
+        assert len(controller.front) > 0
+        # It is in the ledger, so that a resumed search has the same front.
+        assert front_of(run(setup, path)) == front_of(controller)
+
+
+def test_traces_with_and_without_timing_are_the_same(tmp_path: Path):
+    """Latency is beside the record of an evaluation, unless it is asked for."""
+    run(Setup(), tmp_path / "plain")
+    run(replace(Setup(), evaluator=Timed()), tmp_path / "timed")
+    assert digest(tmp_path / "plain") == digest(tmp_path / "timed")

@@ -8,10 +8,16 @@ from types import SimpleNamespace
 
 import pytest
 from simulated import SITES, SimulatedBackend, SimulatedEvaluator
-from simulated_search import Setup, digest, events, run
+from simulated_search import OBJECTIVES, REFERENCE, Setup, digest, events, run
+from typing_extensions import override
 
+from spikefront.evaluators.evaluation import PROBE, WHOLE, Evaluation, State
 from spikefront.search import controller as controller_module
 from spikefront.search.config_sections import GateSection
+from spikefront.search.controller import Controller
+from spikefront.search.front import Front
+from spikefront.search.strategies import Strategy, Suggestion
+from spikefront.search.strategies.uniform_random import RandomStrategy
 from spikefront.spaces import Granularity, SiteKind, Space
 
 STRATEGIES = ("random", "nsga2")
@@ -150,3 +156,71 @@ def test_failures_count_towards_the_budget(tmp_path: Path):
     controller = run(setup, tmp_path / "ledger")
     assert controller.counts.evaluations == 7
     assert len(controller.front) == 0
+
+
+def first_stall(controller: Controller, patience: int) -> int | None:
+    """Number of evaluations after which the front had not grown, worked out anew."""
+    front, volumes = Front(OBJECTIVES), []
+    for count, evaluation in enumerate(controller.evaluations, 1):
+        front.add(evaluation)
+        volumes.append(front.hypervolume(REFERENCE))
+        if count > patience and 0 < volumes[-1] < 1.001 * volumes[-1 - patience]:
+            return count
+    return None
+
+
+@pytest.mark.parametrize("patience", [10, 25])
+def test_patience(tmp_path: Path, patience: int):
+    setup = Setup(strategy="nsga2").with_budget(400, patience=patience)
+    controller = run(setup, tmp_path / "ledger")
+    stalled = first_stall(controller, patience)
+    assert stalled is not None
+    # What was open then, and has taken the place of what was committed, is still evaluated.
+    assert len(controller.evaluations) == stalled + setup.window - 1
+    assert stalled < 400 - setup.window
+    whole = run(setup.with_budget(stalled), tmp_path / "whole")
+    assert [e.key for e in whole.evaluations] == [e.key for e in controller.evaluations][:stalled]
+
+
+def test_patience_is_the_same_with_any_workers_and_after_any_kill(tmp_path: Path):
+    setup = Setup(strategy="nsga2").with_budget(400, patience=12)
+    run(setup, tmp_path / "1")
+    run(setup, tmp_path / "5", setup.make_backend(workers=5, seed=3, deaths=0.1))
+    assert digest(tmp_path / "5") == digest(tmp_path / "1")
+    lines = (tmp_path / "1").read_bytes().splitlines(keepends=True)
+    for kept in (1, 20, len(lines) - 13, len(lines) - 5, len(lines)):
+        (tmp_path / "part").write_bytes(b"".join(lines[:kept]))
+        run(setup, tmp_path / "part")
+        assert digest(tmp_path / "part") == digest(tmp_path / "1"), kept
+
+
+def test_patience_waits_for_the_first_feasible_candidate(tmp_path: Path):
+    """A front without a volume has not stopped growing, it has not begun."""
+    hopeless = SimulatedEvaluator(max_drop=0.0, max_bytes=1)
+    setup = Setup(evaluator=hopeless).with_budget(50, patience=3)
+    assert run(setup, tmp_path / "ledger").counts.evaluations == 50
+
+
+class Probing(Strategy):
+    """The same good candidate first, then as many probes as there are places in the space."""
+
+    def __init__(self) -> None:
+        self._random = RandomStrategy(Setup().make_task())
+
+    @override
+    def suggest(self, index: int) -> Suggestion:
+        candidate = self._random.suggest(index).candidate
+        return Suggestion(candidate, WHOLE if index % 10 == 0 else PROBE)
+
+    @override
+    def update(self, index: int, evaluation: Evaluation) -> None:
+        pass
+
+
+def test_probes_do_not_count(tmp_path: Path):
+    """Neither as candidates of a budget nor as evaluations without growth."""
+    setup = Setup(evaluator=SimulatedEvaluator(max_drop=0.6)).with_budget(4, patience=4)
+    controller = run(setup, tmp_path / "ledger", strategy=Probing())
+    assert controller.counts.candidates == 4
+    assert controller.counts.by_state[State.PROBED] >= 27
+    assert controller.counts.to_dict()["probed"] == controller.counts.by_state[State.PROBED]

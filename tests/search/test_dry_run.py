@@ -72,6 +72,16 @@ def test_bytes_range_holds_every_candidate(tmp_path: Path, cli: Cli):
     assert record["bytes_parent"] == plan.model.bytes
 
 
+def test_bytes_are_those_of_the_surgery(tmp_path: Path, cli: Cli):
+    sizes = [
+        dry_run(tmp_path, cli, "--json", surgery={"vectors": kind}).record["bytes_range"]
+        for kind in ("float32", "float16")
+    ]
+    # Nothing of the trained network is quantised.
+    assert sizes[1][0] < sizes[0][0]
+    assert sizes[1][1] == sizes[0][1]
+
+
 def test_limits_of_widths_reach_every_space(tmp_path: Path, cli: Cli):
     limits = {"granularity": "block", "minimum_width": 9, "width_multiple": 8}
     dry_run(tmp_path, cli, "--json", space=limits)

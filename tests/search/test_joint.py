@@ -8,18 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from simulated import SPACES, SimulatedEvaluator, cost_tables, made_up_measures, price
+from simulated import SITES, SPACES, SimulatedEvaluator, cost_tables, made_up_measures, price
 from simulated_search import Setup, digest, run
 
 from spikefront.evaluators.evaluation import Request, State
 from spikefront.search.config_sections import GateSection
 from spikefront.search.strategies.base import Suggestion
+from spikefront.search.strategies.joint.cost_forecast import CostForecast
 from spikefront.search.strategies.joint.damage import DamageModel
 from spikefront.search.strategies.joint.drop_curve import DropCurve
-from spikefront.search.strategies.joint.forecast import CostForecast
+from spikefront.search.strategies.joint.plan import chance_below
 from spikefront.search.strategies.joint.probes import Probes
 from spikefront.search.strategies.joint.sweep import Sweep
-from spikefront.search.strategies.joint.worth import Worth, chance_below
+from spikefront.search.strategies.joint.worth import Worth
+from spikefront.spaces import Candidate, Granularity, SiteKind, Space
 from spikefront.svtmodels.cost_tables import total
 
 SPACE = SPACES[-1]
@@ -37,96 +39,134 @@ def test_tables_of_the_made_up_network_are_its_measures():
     assert total(cost_tables().macs, points) == pytest.approx([m["macs"] for m in measured], abs=1)
 
 
+def at_four_bits() -> Probes:
+    probes = Probes(SPACE)
+    probes.base = probes.uniform()[1]
+    return probes
+
+
 class TestProbes:
-    def test_first_the_network_itself_and_every_axis_at_its_lowest(self):
-        points = Probes(SPACE).first()
-        assert points[0] == SPACE.full
-        assert len(points) == 1 + len(SPACE.axes)
-        for axis, point in enumerate(points[1:]):
+    def test_uniform_points_change_weights_alone_and_all_alike(self):
+        found = []
+        for point in Probes(SPACE).uniform():
+            for axis, level, full in zip(SPACE.axes, point, SPACE.full, strict=True):
+                assert axis.kind is SiteKind.WEIGHT or level == full
+            kinds = zip(SPACE.axes, point, strict=True)
+            found.append({a.levels[n] for a, n in kinds if a.kind is SiteKind.WEIGHT})
+        assert found == [{3}, {4}, {6}, {8}]
+
+    def test_without_weights_there_is_nothing_uniform(self):
+        space = Space.build(SITES, Granularity.LAYER, {SiteKind.CHANNEL: (0.5,)})
+        assert Probes(space).uniform() == []
+        assert Probes(space).first()[0] == Probes(space).base
+
+    def test_first_the_network_itself_the_base_and_every_axis_at_its_lowest(self):
+        probes = at_four_bits()
+        points = probes.first()
+        assert points[:2] == [SPACE.full, probes.base]
+        assert len(points) == 2 + len(SPACE.axes)
+        for axis, point in enumerate(points[2:]):
             assert point[axis] == 0
-            assert [p for a, p in enumerate(point) if a != axis] == [
-                f for a, f in enumerate(SPACE.full) if a != axis
-            ]
+            assert probes.changed_axis(point) == axis
 
-    def test_second_where_the_lowest_level_harms(self):
-        probes = Probes(SPACE)
-        for number, point in enumerate(probes.first()):
+    def test_second_where_the_lowest_level_harms_and_one_lies_in_between(self):
+        probes = at_four_bits()
+        for number, point in enumerate(probes.first()[2:]):
             probes.note(point, number / 100)
-        axes = {
-            next(a for a, (p, f) in enumerate(zip(point, SPACE.full, strict=True)) if p != f)
-            for point in probes.second()
-        }
+        axes = {probes.changed_axis(point) for point in probes.second()}
         harmed = {a for a in range(len(SPACE.axes)) if a >= (len(SPACE.axes) - 1) / 2}
-        assert axes == {a for a in harmed if len(SPACE.axes[a].levels) > 3}
+        assert axes == {a for a in harmed if probes.base[a] > 1}
 
-    def test_tables_fall_towards_the_full_size_and_hold_what_was_measured(self):
-        probes = Probes(SPACE)
-        first = probes.first()[1:]
-        for point in first:
+    def test_tables_fall_towards_the_base(self):
+        probes = at_four_bits()
+        for point in probes.first()[2:]:
             probes.note(point, 0.4)
         for point in probes.second():
             probes.note(point, 0.1)
         for axis, table in enumerate(probes.tables()):
             assert table[0] == pytest.approx(0.4)
-            assert table[SPACE.full[axis]] == 0
+            assert (table[probes.base[axis] :] == 0).all()
             assert (np.diff(table) <= 1e-12).all()
-        bits = next(a for a, axis in enumerate(SPACE.axes) if axis.name.startswith("weight"))
-        assert probes.tables()[bits][2] == pytest.approx(0.1)
-        # Between two measured levels geometrically, beyond the last by the kind's own decay.
-        assert probes.tables()[bits][1] == pytest.approx(0.2)
-        assert probes.tables()[bits][3] == pytest.approx(0.05)
+        bits = next(a for a, axis in enumerate(SPACE.axes) if axis.kind is SiteKind.WEIGHT)
+        assert probes.base[bits] == 2
+        assert probes.tables()[bits][1] == pytest.approx(0.1, rel=0.1)
+
+    def test_noise_of_harmless_probes_does_not_add_up(self):
+        """Damages of one in ten: where a level in between measured as less than nothing, its kind
+        is believed more than the measurement."""
+        rng = random.Random(0)
+        probes = at_four_bits()
+        for point in probes.first()[2:]:
+            probes.note(point, 0.05 + rng.gauss(0, 0.004))
+        for point in probes.second():
+            probes.note(point, 0.005 + rng.gauss(0, 0.008))
+        middles = [
+            table[base // 2]
+            for table, base in zip(probes.tables(), probes.base, strict=True)
+            if base > 1
+        ]
+        assert min(middles) > 0
+        assert np.mean(middles) == pytest.approx(0.005, abs=0.003)
 
     def test_an_axis_whose_probe_failed_is_left_alone(self):
-        probes = Probes(SPACE)
-        for point in probes.first()[2:]:
+        probes = at_four_bits()
+        for point in probes.first()[3:]:
             probes.note(point, 0.1)
         tables = probes.tables()
         assert (tables[0][:-1] > 10).all()
 
 
 class TestDamage:
-    TABLES = tuple(np.array([0.4, 0.1, 0.0]) for _ in range(6))
+    TABLES = tuple(np.array([0.1, 0.025, 0.0]) for _ in range(6))
 
-    def test_power_and_scale_are_found(self):
-        rng = np.random.default_rng(0)
-        points = rng.integers(0, 3, (60, 6))
-        sums = np.array([sum(self.TABLES[a][level] for a, level in enumerate(p)) for p in points])
-        model = DamageModel(self.TABLES)
-        model.learn(points, 0.6 * sums**1.1)
-        assert model.divergence(points) == pytest.approx(0.6 * sums**1.1, rel=0.05)
+    def points(self) -> np.ndarray:
+        return np.random.default_rng(0).integers(0, 3, (80, 6))
 
-    def test_axes_that_do_more_than_their_probes_said_get_more_weight(self):
-        rng = np.random.default_rng(0)
-        points = rng.integers(0, 3, (80, 6))
-        true = np.array([3.0, 1, 1, 1, 1, 0.3])
-        parts = np.array([[self.TABLES[a][level] for a, level in enumerate(p)] for p in points])
-        model = DamageModel(self.TABLES)
-        before = np.abs(np.log(model.divergence(points) / (0.4 * (parts @ true) ** 1.3 + 1e-9)))
-        model.learn(points, 0.4 * (parts @ true) ** 1.3)
-        after = np.abs(np.log(model.divergence(points) / (0.4 * (parts @ true) ** 1.3 + 1e-9)))
-        assert model.weights[0] > 1.5 * model.weights[1]
-        assert model.weights[5] < model.weights[1]
-        assert np.median(after) < 0.4 * np.median(before)
+    def measured(self, factors: np.ndarray) -> np.ndarray:
+        parts = [[self.TABLES[a][level] for a, level in enumerate(p)] for p in self.points()]
+        return 0.15 + np.array(parts) @ factors
 
-    def test_nothing_measured_leaves_it_as_it_was(self):
-        model = DamageModel(self.TABLES)
-        before = model.divergence([(0, 1, 2, 0, 1, 2)])
+    def test_before_anything_is_learned_it_is_the_base_and_the_sum(self):
+        model = DamageModel(self.TABLES, 0.15)
+        assert model.divergence(self.points()) == pytest.approx(self.measured(np.ones(6)))
         model.learn(np.empty((0, 6)), [])
-        assert model.divergence([(0, 1, 2, 0, 1, 2)]) == before
+        assert model.divergence(self.points()) == pytest.approx(self.measured(np.ones(6)))
+
+    def test_axes_that_do_more_or_less_than_their_probes_said_are_corrected(self):
+        factors = np.array([1.6, 1, 1, 1, 1, 0.5])
+        model, measured = DamageModel(self.TABLES, 0.15), self.measured(factors)
+        before = np.abs(model.divergence(self.points()) - measured).mean()
+        model.learn(self.points(), measured)
+        after = np.abs(model.divergence(self.points()) - measured).mean()
+        assert after < 0.4 * before
+        lowest = [table[0] for table in model.corrected()]
+        assert lowest[0] > 0.13
+        assert lowest[5] < 0.08
+        assert lowest[2] == pytest.approx(0.1, abs=0.01)
+
+    def test_doubts_move_tables_and_never_below_a_tenth(self):
+        model = DamageModel(self.TABLES, 0.15)
+        lower, higher = model.corrected(np.full(6, -9.0)), model.corrected(np.full(6, 1.0))
+        assert all((a == pytest.approx(0.1 * t)) for a, t in zip(lower, self.TABLES, strict=True))
+        assert all((b[:2] > t[:2]).all() for b, t in zip(higher, self.TABLES, strict=True))
 
 
 class TestCurve:
     def test_it_rises_and_follows_what_was_measured(self):
-        curve = DropCurve()
+        curve = DropCurve(0.1)
         x = np.linspace(0, 0.5, 60)
         curve.learn(x, 0.3 * x, np.ones(60))
         assert curve(x) == pytest.approx(0.3 * x, abs=0.02)
         assert (np.diff(curve(np.linspace(0, 3, 50))) >= 0).all()
 
+    def test_before_anything_is_measured_the_base_loses_little(self):
+        curve = DropCurve(0.1)
+        assert curve(np.array([0.0, 0.1, 0.2])) == pytest.approx([0, 0.007, 0.057], abs=1e-6)
+
     def test_spread_is_that_of_the_measurements(self):
         rng = np.random.default_rng(0)
         x = rng.uniform(0, 0.2, 400)
-        curve = DropCurve()
+        curve = DropCurve(0.1)
         curve.learn(x, 0.3 * x + rng.normal(0, 0.01, 400), np.ones(400))
         assert curve.spread == pytest.approx(0.01, rel=0.15)
 
@@ -176,19 +216,21 @@ class TestSweep:
 
 
 class TestForecast:
-    def test_firing_that_a_probe_showed_is_carried_over(self):
-        costs = CostForecast(SPACE, cost_tables(), price)
+    def test_firing_that_probes_showed_is_carried_over(self):
+        costs, base = CostForecast(SPACE, cost_tables(), price), at_four_bits().base
         time = next(n for n, axis in enumerate(SPACE.axes) if axis.name == "time:time")
-        one = (*SPACE.full[:time], 0, *SPACE.full[time + 1 :])
-        expected = costs.ratios("synops", [one])[0]
-        costs.note(one, "synops", 1.2 * expected)
-        both = list(one)
-        other = next(n for n, axis in enumerate(SPACE.axes) if axis.name.startswith("token"))
-        both[other] = 0
-        alone = (*SPACE.full[:other], 0, *SPACE.full[other + 1 :])
-        ratio = costs.ratios("synops", [tuple(both)])[0] / costs.ratios("synops", [alone])[0]
-        assert costs.ratios("synops", [one])[0] == pytest.approx(1.2 * expected)
-        assert ratio == pytest.approx(1.2 * expected, rel=0.2)
+        tokens = next(n for n, axis in enumerate(SPACE.axes) if axis.name.startswith("token"))
+
+        def lowest(*axes: int) -> tuple[int, ...]:
+            return tuple(0 if a in axes else level for a, level in enumerate(base))
+
+        expected = {p: costs.ratios("synops", [p])[0] for p in (base, lowest(time, tokens))}
+        costs.note(base, None, "synops", 1.1 * expected[base])
+        fewer = costs.ratios("synops", [lowest(time)])[0]
+        costs.note(lowest(time), time, "synops", 1.2 * fewer)
+        both = costs.ratios("synops", [lowest(time, tokens)])[0]
+        assert both == pytest.approx(1.1 * 1.2 * expected[lowest(time, tokens)])
+        assert costs.ratios("synops", [base])[0] == pytest.approx(1.1 * expected[base])
 
     def test_costs_without_a_table_are_asked_for(self):
         costs = CostForecast(SPACE, cost_tables(), lambda c: {**price(c), "state_bytes": 5.0})
@@ -212,22 +254,31 @@ class TestWorth:
         assert chances == pytest.approx([0.5, 0.1587, 0.8413], abs=1e-3)
 
 
-def test_probes_come_first_and_are_waited_for():
-    strategy = Setup(strategy="joint").make_strategy()
-    suggestions: list[Suggestion] = []
-    while (suggestion := strategy.suggest(len(suggestions))) is not None:
-        suggestions.append(suggestion)
-    assert len(suggestions) == 1 + len(SPACE.axes)
-    assert all(suggestion.probe for suggestion in suggestions)
-    judge = SimulatedEvaluator()
-    for index, each in enumerate(suggestions):
-        assert strategy.suggest(len(suggestions)) is None
-        evaluation = judge(Request(each.candidate, checks=each.checks))
-        assert evaluation.state is State.PROBED
-        strategy.update(index, evaluation)
-    second = strategy.suggest(len(suggestions))
-    assert second is not None
-    assert second.probe
+def test_the_base_is_the_smallest_that_loses_little_and_probes_start_from_it():
+    """At 6 bits the made-up network loses 0.023, at 4 bits 0.094; 0.6 of the limit is allowed."""
+    strategy = Setup(strategy="joint", evaluator=SimulatedEvaluator(max_drop=0.05)).make_strategy()
+    judge, index = SimulatedEvaluator(max_drop=0.05), 0
+    rounds = []
+    for _ in range(3):
+        suggestions: list[Suggestion] = []
+        while (suggestion := strategy.suggest(index + len(suggestions))) is not None:
+            suggestions.append(suggestion)
+        rounds.append(suggestions)
+        for each in suggestions:
+            evaluation = judge(Request(each.candidate, checks=each.checks))
+            assert (evaluation.state is State.PROBED) == each.probe
+            strategy.update(index, evaluation)
+            index += 1
+    uniform, first, second = rounds
+    assert [suggestion.probe for suggestion in uniform] == [False] * 4
+    assert all(suggestion.probe for suggestion in (*first, *second))
+    assert first[0].candidate == Candidate()
+    assert first[1].candidate == uniform[2].candidate
+    changed = [set(each.candidate.choices) ^ set(first[1].candidate.choices) for each in first[2:]]
+    assert all(len(choices) in (1, 2) for choices in changed)
+    following = strategy.suggest(index)
+    assert following is not None
+    assert not following.probe
 
 
 def test_no_candidate_is_suggested_twice_and_a_window_holds_different_ideas(tmp_path: Path):
@@ -264,7 +315,8 @@ def test_a_limit_of_bytes_is_kept(tmp_path: Path):
     evaluator = SimulatedEvaluator(max_drop=None, max_bytes=9_000)
     setup = Setup(strategy="joint", evaluator=evaluator).with_budget(30)
     judged = [e for e in run(setup, tmp_path / "ledger").evaluations if e.state is not State.PROBED]
-    assert sum(e.measures["bytes"] <= 9_000 for e in judged) > 0.9 * len(judged)
+    # The uniform candidates at the start are larger.
+    assert sum(e.measures["bytes"] <= 9_000 for e in judged) >= len(judged) - 4
 
 
 def test_everything_failing_is_survived(tmp_path: Path):

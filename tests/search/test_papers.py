@@ -67,6 +67,7 @@ def test_a_name_alone_is_the_method_of_its_paper(
     assert (surgery.density, surgery.recovery_images) == ("magnitude", 0)
     assert surgery.channels == ("l1-joint" if "dsp" in strategy else "l2")
     assert surgery.tokens == ("information" if "tp-" in strategy else "energy")
+    assert surgery.vectors == ("float16" if "aq4svit" in strategy else "float32")
 
 
 @pytest.mark.parametrize("name", ["nsga2", "random", "joint"])

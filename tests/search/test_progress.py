@@ -164,3 +164,11 @@ def test_standard_error_by_default(capsys: pytest.CaptureFixture[str]):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("0/3 candidates")
+
+
+def test_probes_are_no_candidates():
+    counts = Counts()
+    for state, number in ((State.PROBED, 7), (State.COMPLETE, 2)):
+        counts.by_state[state] = number
+    line = Progress(Budget(10), counts, Front(OBJECTIVES), io.StringIO()).line()
+    assert line.startswith("2/10 candidates and 7 probes, ")

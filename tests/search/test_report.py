@@ -359,3 +359,18 @@ def test_the_static_picture_stands_alone(run: Path) -> None:
     assert svg.count("<circle") == 6
     assert svg.count("<polygon") == 1
     assert "accuracy limit 70.2" in svg
+
+
+def test_what_a_method_came_to_is_told(tmp_path: Path) -> None:
+    front = make_run(tmp_path / "run")
+    method = {"name": "<i>psvit", "chosen": None, "met": False, "finished": False}
+    front["counts"]["probed"] = 12
+    (tmp_path / "run" / "front.json").write_text(json.dumps({**front, "method": method}))
+    page = build_report(tmp_path / "run").read_text()
+    assert "&lt;i&gt;psvit chose no model" in page
+    assert "did not come to its end within the budget" in page
+    assert "Probed" in page
+
+
+def test_probes_are_not_mentioned_where_there_are_none(page: str) -> None:
+    assert "Probed" not in page

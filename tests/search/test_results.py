@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -271,3 +272,27 @@ def test_miss_as_it_is_saved():
         "violation": 0.1,
         "measures": {"bytes": 100},
     }
+
+
+def test_latency_is_a_column_whether_or_not_it_was_taken(search: Controller, tmp_path: Path):
+    path = tmp_path / "evaluations.parquet"
+    timed = [replace(e, timing={**e.timing, "latency_ms": 0.5}) for e in search.evaluations[:3]]
+    write_evaluations(path, [*timed, *search.evaluations[3:]])
+    column = pq.read_table(path)["latency_ms"]
+    assert column.type == pa.float64()
+    assert column.to_pylist() == [0.5] * 3 + [None] * (len(search.evaluations) - 3)
+
+
+def test_a_method_and_the_split_are_recorded(search: Controller):
+    record = record_of(search)
+    assert (record["method"], record["paper_split"]) == (None, False)
+    assert {member["accuracy_corrected"] for member in record["members"]} == {0.9}
+    model = record["members"][0]
+    method = {"name": "m", "chosen": model["key"], "met": True, "finished": True, "model": model}
+    full = {**record, "method": method, "paper_split": True}
+    accepted = FrontSchema.model_validate_json(json.dumps(full, allow_nan=False))
+    assert accepted.paper_split
+    assert accepted.method is not None
+    assert accepted.method.model is not None
+    assert accepted.method.model.key == model["key"]
+    assert accepted.members[0].accuracy_corrected == 0.9

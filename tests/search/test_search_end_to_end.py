@@ -277,7 +277,7 @@ def test_interrupt_and_resume(
 def test_interrupt_before_there_is_a_run_promises_nothing(
     tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ):
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("spikefront.search.search.prepare", interrupted)

@@ -32,6 +32,8 @@ def test_magnitude_needs_no_moments() -> None:
         ({"recovery_images": -1}, "recovery_images is -1; give a whole number from 0"),
         ({"recovery_images": True}, "recovery_images is True"),
         ("l2", "give a mapping of options"),
+        ({"vectors": "half"}, "unknown surgery.vectors 'half'"),
+        ({"vectors": "float16", "arithmetic": "fixed"}, "vectors is 'float16'.*leave one of them"),
     ],
 )
 def test_wrong_options_are_refused(values: object, message: str) -> None:

@@ -49,6 +49,18 @@ def test_sums_of_tables_are_the_costs_of_one_candidate_after_another(
     assert total(tables.macs, points).tolist() == [each.macs for each in costs]
 
 
+@pytest.mark.parametrize("name", ["spikformer-digits", "sdt-v3-cifar10"])
+def test_vectors_of_half_the_bytes_are_counted(name: str):
+    trained, options = network(name), SurgeryOptions(vectors="float16")
+    space = trained.space("layer", LEVELS)
+    sizes = total(CostTables.build(trained, space, options).bytes, points := drawn(space, 12))
+    prepared = PreparedSurgery(trained, options)
+    costs = [static_costs(trained, space.decode(point), prepared).bytes for point in points]
+    assert sizes.tolist() == costs
+    whole = [static_costs(trained, space.decode(point)).bytes for point in points]
+    assert all(size < larger for size, larger in zip(costs, whole, strict=True))
+
+
 @pytest.mark.parametrize(
     "options",
     [

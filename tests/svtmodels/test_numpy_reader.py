@@ -14,6 +14,7 @@ from small_spikformers import ARCHITECTURES, inputs_for, small
 from spikefront.spaces import Candidate, SurgeryOptions
 from spikefront.svtmodels import Network, compress, save_packed
 from spikefront.svtmodels.surgery.fixed_point import to_fixed_point
+from spikefront.svtmodels.surgery.half_vectors import to_half_vectors
 from spikefront.svtmodels.surgery.moments import collect_moments
 from spikefront.svtmodels.surgery.prepared import PreparedSurgery
 
@@ -56,6 +57,18 @@ def test_spikes_and_logits_are_those_recorded(
 ) -> None:
     folder = _packed(small(architecture), CHOICES[choice], tmp_path / "packed")
     done = _read(folder)
+    assert done.returncode == 0, done.stderr
+    assert " 0 layers differ" in done.stdout
+    assert "largest difference of a logit: 0" in done.stdout
+
+
+@pytest.mark.parametrize("bits", [1, 8])
+def test_vectors_of_float16_are_widened(bits: int, tmp_path: Path) -> None:
+    network = small()
+    every = dict.fromkeys((s.name for s in network.declaration.synapses), bits)
+    halved = compress(network, Candidate.from_dict({"weight": every}, network.sites))
+    to_half_vectors(halved)
+    done = _read(save_packed(halved, tmp_path / "packed"))
     assert done.returncode == 0, done.stderr
     assert " 0 layers differ" in done.stdout
     assert "largest difference of a logit: 0" in done.stdout

@@ -1,18 +1,21 @@
-"""The strategy: probe, plan, evaluate along the plan, correct it, refine.
+"""The strategy: find a base, probe, plan, evaluate along the plan, correct it, refine.
 
-1. **Probes**: what each choice does alone to predictions, SynOps and energy, on the gate's images
+1. **Base**: candidates with the same bits everywhere are evaluated. The smallest that loses little
+   is where the probes start; all of them say what a divergence costs in accuracy.
+2. **Probes**: what each choice does alone to predictions, SynOps and energy, on the gate's images
    (`probes`). No search image is spent.
-2. **Plan**: from these and exact cost tables a whole predicted front (`damage`, `sweep`).
-3. **Every suggestion** is the best of a pool: the plan's points, plans under doubt (weights of the
-   damage drawn anew), and children of what was measured (`variation`), by expected gain of
-   hypervolume times the chance of keeping the accuracy limit (`worth`). What is committed corrects
-   the damages, the curve from damage to drop, and the front; suggestions that are still open count
-   as if they had come out as expected, so that a window does not fill with the same idea.
+3. **Plan**: from these and exact cost tables a whole predicted front (`plan`, `damage`, `sweep`).
+4. **Every suggestion** is the best of a pool: the plan's points, plans under doubt (damages drawn
+   anew), and children of what was measured (`variation`), by expected gain of hypervolume times
+   the chance of keeping the limits (`worth`). What is committed corrects the damages, the curve
+   from damage to drop, and the front; suggestions that are still open count as if they had come
+   out as expected, so that a window does not fill with the same idea.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,36 +24,33 @@ from typing_extensions import override
 
 from ....evaluators.evaluation import PROBE, Evaluation
 from ....spaces.space import Point
+from ...front import pareto_mask
 from ..base import Strategy, Suggestion, Task
-from .damage import DamageModel
-from .drop_curve import DropCurve
-from .forecast import CostForecast, DropForecast
+from .cost_forecast import OF_SPIKES, CostForecast
+from .plan import ACCURACY, PlanModel
 from .probes import Probes
-from .sweep import Sweep, Weighted
 from .variation import child
-from .worth import Worth, chance_below
+from .worth import Worth
 
 Floats = NDArray[np.float64]
 
-_ACCURACY = "accuracy"
 _CHILDREN = 200
-_DOUBTS = 2
-_DOUBT = 0.4
-"""Standard deviation of the logarithm of an axis's weight, for plans under doubt."""
-_PARENTS = 12
-_TRIES = 100
+_DOUBTS = 3
+_PARENTS = 24
+_WORST = 0.7
+_ROOM = 0.6
+_LITTLE = 0.01
+"""What the base may lose: a share of the limit, or so much where there is none."""
+_MISSES = 4
+"""Parents that just miss a limit, at most: what is left of them may keep it."""
 
 
 @dataclass(frozen=True)
 class _Known:
-    """What became of a point."""
+    """What became of a point that was evaluated."""
 
     point: Point
     evaluation: Evaluation
-
-    @property
-    def divergence(self) -> float | None:
-        return self.evaluation.measures.get("kl")
 
 
 class Joint(Strategy):
@@ -64,175 +64,171 @@ class Joint(Strategy):
         self._task = task
         self._space = task.space
         self._probes = Probes(self._space)
-        self._queue = self._probes.first()
-        self._second = False
-        self._open: dict[int, Suggestion] = {}
-        self._points: dict[int, Point] = {}
+        self._queue = self._probes.uniform()
+        self._round = 0
+        self._open: dict[int, tuple[Point, Suggestion]] = {}
         self._seen: set[Point] = set()
         self._known: list[_Known] = []
         self._costs = CostForecast(self._space, task.tables(), task.price)
-        self._parent_costs: dict[str, float] = {}
-        self._damage: DamageModel | None = None
-        self._curve = DropCurve()
-        self._plans: list[Point] = []
+        self._probed: list[tuple[Point, Mapping[str, float]]] = []
+        self._parent: dict[str, float] = {}
+        self._base = 0.0
+        self._model: PlanModel | None = None
+        self._planned: list[Point] = []
 
     @override
     def suggest(self, index: int) -> Suggestion | None:
         if index not in self._open:
-            suggestion = self._next(index)
-            if suggestion is None:
+            point = self._next(index)
+            if point is None:
                 return None
-            self._open[index] = suggestion
-        return self._open[index]
+            probe = PROBE if self._model is None and self._round else None
+            self._open[index] = point, Suggestion(self._space.decode(point), probe)
+        return self._open[index][1]
 
     @override
     def update(self, index: int, evaluation: Evaluation) -> None:
-        suggestion = self._open.pop(index, None)
-        point = self._points.pop(index, None) or self._space.encode(evaluation.candidate)
-        if suggestion is not None and suggestion.probe:
-            self._note_probe(point, evaluation)
-        else:
-            self._seen.add(point)
-            self._known.append(_Known(point, evaluation))
-        if self._damage is not None:
-            self._learn()
+        point, suggestion = self._open.pop(index)
+        if not suggestion.probe:
+            self.learn(evaluation)
+        elif "kl" in evaluation.measures:  # A failed one says nothing.
+            self._probed.append((point, evaluation.measures))
 
-    def _next(self, index: int) -> Suggestion | None:
-        if not self._queue and not self._probing():
-            if not self._second:
-                self._second = True
-                self._queue = self._probes.second()
-            if not self._queue and self._damage is None:
-                self._damage = DamageModel(self._probes.tables())
-                self._learn()
-        if self._queue:
-            point = self._queue.pop(0)
-            self._points[index] = point
-            return Suggestion(self._space.decode(point), PROBE)
-        if self._damage is None:
-            return None
-        point = self._best(random.Random(f"{self._task.seed}:{index}"))
-        self._points[index] = point
+    @override
+    def learn(self, evaluation: Evaluation) -> None:
+        point = self._space.encode(evaluation.candidate)
         self._seen.add(point)
-        return Suggestion(self._space.decode(point))
+        self._known.append(_Known(point, evaluation))
+        if self._model is not None:
+            self._fit(self._model)
 
-    def _probing(self) -> bool:
-        return any(suggestion.probe for suggestion in self._open.values())
+    def _next(self, index: int) -> Point | None:
+        while self._model is None and not self._queue:
+            if self._open:
+                return None
+            self._end_round()
+        if self._queue:
+            return self._queue.pop(0)
+        assert self._model is not None
+        point = self._best(self._model, random.Random(f"{self._task.seed}:{index}"))
+        self._seen.add(point)
+        return point
 
-    def _note_probe(self, point: Point, evaluation: Evaluation) -> None:
-        measures = evaluation.measures
-        if "kl" not in measures:
+    def _end_round(self) -> None:
+        """Everything of a round is committed: what the next one asks, or the model."""
+        self._round += 1
+        if self._round == 1:
+            self._probes.base = self._base_point()
+            self._queue = self._probes.first()
             return
-        self._probes.note(point, measures["kl"])
-        if point == self._space.full:
-            self._parent_costs = dict(measures)
-        for name in ("synops", "energy_mj"):
-            parent = self._parent_costs.get(name)
-            if parent and name in measures:
-                self._costs.note(point, name, measures[name] / parent)
+        self._read_probes()
+        if self._round == 2:
+            self._queue = self._probes.second()
+        else:
+            self._model = PlanModel(self._task, self._costs, self._probes.tables(), self._base)
+            self._fit(self._model)
 
-    def _learn(self) -> None:
-        """Fit everything anew to all that is committed."""
-        damage = self._damage
-        assert damage is not None
-        seen = [known for known in self._known if known.divergence is not None]
-        damage.learn([k.point for k in seen], [k.evaluation.measures["kl"] for k in seen])
-        judged = [k.evaluation.measures for k in seen if "drop" in k.evaluation.measures]
-        most = max((m["n_search"] for m in judged), default=1.0)
-        self._curve.learn(
-            [m["kl"] for m in judged],
-            [m["drop"] for m in judged],
-            [m["n_search"] / most for m in judged],
-        )
-        self._plans = self._planned(damage.weights)
+    def _base_point(self) -> Point:
+        """The smallest of the uniform candidates that loses little, else the largest."""
+        limit = self._task.limits.drop
+        room = _LITTLE if limit is None else _ROOM * limit
+        drops = {k.point: k.evaluation.measures.get("drop", 1.0) for k in self._known}
+        points = self._probes.uniform()
+        good = [point for point in points if drops.get(point, 1.0) <= room]
+        return next(iter(good or points[-1:]), self._space.full)
 
-    def _planned(self, weights: Floats) -> list[Point]:
-        assert self._damage is not None
-        damages = [w * table for w, table in zip(weights, self._damage.tables, strict=True)]
-        sweep = Sweep(self._priced(), len(self._space.axes))
-        return sweep.front(damages, self._space.full)
+    def _read_probes(self) -> None:
+        """Take in the probes of a round, the base before those that are compared with it."""
+        base = self._probes.base
+        self._probed.sort(key=lambda each: each[0] != base)
+        for point, measures in self._probed:
+            if point == base:
+                self._base = measures["kl"]
+            if point == self._space.full:
+                self._parent = dict(measures)
+        for point, measures in self._probed:
+            self._read_probe(point, measures)
+        self._probed = []
 
-    def _priced(self) -> list[Weighted]:
-        """Costs of all objectives, each with the same weight."""
-        names = [o.name for o in self._task.objectives if o.name != _ACCURACY]
-        return [weighted for name in names for weighted in self._costs.terms(name)]
+    def _read_probe(self, point: Point, measures: Mapping[str, float]) -> None:
+        axis = self._probes.changed_axis(point)
+        if axis is None and point != self._probes.base:
+            return
+        self._probes.note(point, measures["kl"] - self._base)
+        for name in OF_SPIKES:
+            if self._parent.get(name) and measures.get(name):
+                self._costs.note(point, axis, name, measures[name] / self._parent[name])
 
-    def _best(self, rng: random.Random) -> Point:
-        points, corrections = self._pool(rng)
+    def _fit(self, model: PlanModel) -> None:
+        measured = self._measured()
+        model.learn([k.point for k in measured], [k.evaluation for k in measured])
+        self._planned = model.front()
+
+    def _measured(self) -> list[_Known]:
+        return [known for known in self._known if "kl" in known.evaluation.measures]
+
+    def _best(self, model: PlanModel, rng: random.Random) -> Point:
+        points, corrections = self._pool(model, rng)
         if not points:
             return self._space.encode(self._space.sample(rng))
-        forecast = self._forecast()
-        drops = forecast.drops(points, corrections)
-        losses = self._losses(points, drops)
-        limits = self._task.limits
-        chances = chance_below(limits.drop, drops, forecast.spread)
-        if limits.bytes is not None:
-            chances = np.where(self._costs.bytes(points) <= limits.bytes, chances, 0.0)
-        number = Worth(self._front(), self._reference()).best(losses, chances)
-        if number is None:
-            number = int(np.argmax(chances - 1e-3 * losses.sum(axis=1)))
-        return points[number]
+        drops = model.drops(points, corrections)
+        losses, chances = model.losses(points, drops), model.chances(points, drops)
+        best = Worth(self._front(model), self._reference()).best(losses, chances)
+        return points[int(np.argmax(chances)) if best is None else best]
 
-    def _pool(self, rng: random.Random) -> tuple[list[Point], Floats]:
-        """New points, and measured over predicted divergence of what each comes from."""
-        assert self._damage is not None
-        found = dict.fromkeys(self._plans, 1.0)
+    def _pool(self, model: PlanModel, rng: random.Random) -> tuple[list[Point], Floats]:
+        """New points, and measured minus expected divergence of what each comes from."""
+        found = dict.fromkeys(self._planned, 0.0)
         for _ in range(_DOUBTS):
-            noise = [np.exp(rng.gauss(0, _DOUBT)) for _ in self._space.axes]
-            found |= dict.fromkeys(self._planned(self._damage.weights * np.array(noise)), 1.0)
-        parents = self._parents()
-        if parents:
-            for _ in range(_CHILDREN):
-                point, parent = child(list(parents), self._space, rng)
-                found.setdefault(point, parents[parent])
+            doubts = np.array([rng.gauss(0, 1) for _ in self._space.axes])
+            found |= dict.fromkeys(model.front(doubts), 0.0)
+        parents = self._parents(model)
+        for _ in range(_CHILDREN if parents else 0):
+            point, parent = child(list(parents), self._space, rng)
+            found.setdefault(point, parents[parent])
         new = {point: value for point, value in found.items() if point not in self._seen}
         return list(new), np.array(list(new.values()))
 
-    def _parents(self) -> dict[Point, float]:
-        """The best of what was measured, with measured over predicted divergence."""
-        assert self._damage is not None
-        measured = [k for k in self._known if k.divergence is not None]
-        good = [k for k in measured if k.evaluation.feasible] or measured
-        good.sort(key=lambda k: (k.evaluation.violation, k.evaluation.measures["bytes"], k.point))
-        kept = good[:_PARENTS]
+    def _parents(self, model: PlanModel) -> dict[Point, float]:
+        """The front and near misses, with measured minus expected divergence."""
+        measured = self._measured()
+        good = [known for known in measured if known.evaluation.feasible]
+        if good:
+            losses = self._losses(model, good)
+            mask = pareto_mask(losses, [False] * losses.shape[1])
+            good = [known for known, kept in zip(good, mask, strict=True) if kept]
+        missed = [known for known in measured if not known.evaluation.feasible]
+        missed.sort(key=lambda k: (k.evaluation.violation, k.evaluation.measures["bytes"], k.point))
+        step = -(-len(good) // _PARENTS) or 1
+        kept = good[::step] + missed[:_MISSES]
         if not kept:
             return {}
-        predicted = self._damage.divergence([k.point for k in kept])
+        expected = model.divergence([known.point for known in kept]).tolist()
         return {
-            k.point: float((k.divergence or 0.0) / max(p, 1e-9))
-            for k, p in zip(kept, predicted.tolist(), strict=True)
+            known.point: known.evaluation.measures["kl"] - value
+            for known, value in zip(kept, expected, strict=True)
         }
 
-    def _forecast(self) -> DropForecast:
-        assert self._damage is not None
-        return DropForecast(self._damage, self._curve)
-
-    def _losses(self, points: list[Point], drops: Floats) -> Floats:
-        columns = [
-            drops if o.name == _ACCURACY else self._costs.ratios(o.name, points)
-            for o in self._task.objectives
-        ]
-        return np.stack(columns, axis=1)
-
-    def _front(self) -> Floats:
+    def _front(self, model: PlanModel) -> Floats:
         """Losses of what is feasible, and of open suggestions as they are expected."""
-        done = [k for k in self._known if k.evaluation.feasible]
-        rows = [self._measured(k) for k in done]
-        waiting = [
-            self._points[index]
-            for index, suggestion in self._open.items()
-            if not suggestion.probe and index in self._points
-        ]
+        done = [known for known in self._known if known.evaluation.feasible]
+        rows = list(self._losses(model, done))
+        waiting = [point for point, suggestion in self._open.values() if not suggestion.probe]
         if waiting:
-            drops = self._forecast().drops(waiting, np.ones(len(waiting)))
-            rows += list(self._losses(waiting, drops))
+            rows += list(model.losses(waiting, model.drops(waiting)))
         return np.array(rows).reshape(len(rows), len(self._task.objectives))
 
-    def _measured(self, known: _Known) -> Floats:
-        drop = np.array([known.evaluation.measures["drop"]])
-        return self._losses([known.point], drop)[0]
+    def _losses(self, model: PlanModel, known: list[_Known]) -> Floats:
+        """As measured where that is accuracy, as `PlanModel.losses` where it is a cost."""
+        if not known:
+            return np.empty((0, len(self._task.objectives)))
+        drops = np.array([k.evaluation.measures["drop"] for k in known])
+        return model.losses([k.point for k in known], drops)
 
     def _reference(self) -> Floats:
-        limit = self._task.limits.drop
-        worst = 1.0 if limit is None else limit + 1e-3
-        return np.array([worst if o.name == _ACCURACY else 1.0 for o in self._task.objectives])
+        """A drop about that of guessing, and the trained network's costs.
+
+        With a limit of the drop, too: measured from there, a point of accuracy would be worth
+        more than any number of bytes.
+        """
+        return np.array([_WORST if o.name == ACCURACY else 1.0 for o in self._task.objectives])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -56,11 +54,3 @@ class Worth:
 
     def _of(self, losses: Floats) -> float:
         return hypervolume(losses, self._reference)
-
-
-def chance_below(limit: float | None, expected: Floats, spread: float) -> Floats:
-    """Probability, [N], that something normal around `expected` is at most the limit."""
-    if limit is None:
-        return np.ones(len(expected))
-    scaled = (limit - expected) / (spread * math.sqrt(2))
-    return np.array([0.5 * (1 + math.erf(value)) for value in scaled.tolist()])
