@@ -14,7 +14,9 @@ from spikefront.cluster.backend import Backend
 from spikefront.evaluators.evaluation import Evaluation, Request
 from spikefront.search.controller import Controller
 from spikefront.search.ledger import Ledger
-from spikefront.search.search import Plan, Search
+from spikefront.search.parent import Parent
+from spikefront.search.plan import Plan
+from spikefront.search.search import Search
 
 
 class Clock:
@@ -50,9 +52,9 @@ class TimedSearch(Search):
 
     @override
     def _controller(
-        self, plan: Plan, backend: Backend[Request, Evaluation], ledger: Ledger
+        self, plan: Plan, parent: Parent, backend: Backend[Request, Evaluation], ledger: Ledger
     ) -> Controller:
-        controller = super()._controller(plan, backend, ledger)
+        controller = super()._controller(plan, parent, backend, ledger)
         controller.observe(self.clock)
         return controller
 
