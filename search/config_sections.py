@@ -42,7 +42,7 @@ Objective = Literal[
 ]
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 
-STRATEGIES = ("nsga2", "random")
+STRATEGIES = ("joint", "nsga2", "random")
 """Names that `strategy.name` may have where no registry is handed in."""
 
 GATES = ("model", "drift")
@@ -206,7 +206,7 @@ class StrategySection(Section):
     What the runs in the folders of `warm_start` found comes first, whoever follows.
     """
 
-    name: str = Field(default="nsga2", description="the name of a strategy")
+    name: str = Field(default="joint", description="the name of a strategy")
     population: int = Field(default=40, ge=2, description="a whole number of at least 2")
     options: dict[str, JsonValue] = Field(default_factory=dict, description=PLAIN)
     warm_start: Annotated[tuple[Text, ...], _Lax, BeforeValidator(_none_is_empty)] = Field(

@@ -25,6 +25,8 @@ MAGNITUDE: Mapping[str, str | int] = {
 """Surgery of all of them: the smallest weights leave, the largest set the step of integers, and
 nothing is made up for."""
 
+_ENOUGH = 100_000
+
 Filled = tuple[str, str]
 """Section and field."""
 
@@ -55,6 +57,8 @@ class Paper:
             {kind.value: list(self.levels.get(kind, ())) for kind in SiteKind},
         )
         yield ("constraints", "max_drop"), self.max_drop
+        # It comes to an end by itself.
+        yield ("budget", "candidates"), _ENOUGH
         for name, value in {**MAGNITUDE, **self.surgery}.items():
             yield ("surgery", name), value
 

@@ -38,11 +38,28 @@ def outcome(result: SearchResult) -> Result:
         f"infeasible, {counts['rejected']} rejected{f' ({rejected})' if rejected else ''}"
         + "".join(f", {each}" for each in probes + troubles)
         + f"; {counts['image_evaluations']:,} image evaluations.",
+        _gate_line(record["gate_audit"]),
         f"Energy: {record['parent']['energy_formula']}.",
         "",
         *(f"{what:<12}{path}" for what, path in _paths(result.folder)),
     ]
     return Result("\n".join(lines), {**record, "folder": str(result.folder)})
+
+
+def _gate_line(audit: Mapping[str, Any]) -> str:
+    """What evaluations in full, of candidates that the gate judged, say of the gate."""
+
+    def share(name: str) -> str:
+        return "-" if audit[name] is None else f"{100 * audit[name]:.0f} %"
+
+    def rank(name: str) -> str:
+        return "-" if audit[name] is None else f"{audit[name]:.2f}"
+
+    return (
+        f"Gate: {audit['audited']} candidates audited, {audit['rejected']} of them rejected by it; "
+        f"precision {share('precision')}, recall {share('recall')}. Rank correlation with accuracy: "
+        f"drift {rank('rank_correlation')}, divergence {rank('rank_correlation_kl')}."
+    )
 
 
 def _selection_note(smallest: Mapping[str, Any]) -> str:

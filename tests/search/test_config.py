@@ -37,7 +37,7 @@ def test_defaults():
     assert config.objectives == ("accuracy", "bytes")
     assert set(config.constraints.model_dump().values()) == {None}
     assert config.strategy.model_dump() == {
-        "name": "nsga2",
+        "name": "joint",
         "population": 40,
         "options": {},
         "warm_start": (),

@@ -60,7 +60,7 @@ def test_weights_of_samples_count():
 
 
 def test_constant_signals_give_the_mean_drop():
-    signals = dict.fromkeys(SIGNALS, 0.5)
+    signals = {str(name): 0.5 for name in SIGNALS}
     line = fit_line([DropSample(signals, drop, 1.0) for drop in (0.02, 0.02, 0.02)])
     assert line.predict(signals) == pytest.approx(0.02)
 

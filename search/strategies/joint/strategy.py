@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from ....evaluators.evaluation import PROBE, Evaluation
+from ....evaluators.evaluation import PROBE, WHOLE, Checks, Evaluation
 from ....spaces.space import Point
 from ...front import pareto_mask
 from ..base import Strategy, Suggestion, Task
@@ -82,8 +82,8 @@ class Joint(Strategy):
             point = self._next(index)
             if point is None:
                 return None
-            probe = PROBE if self._model is None and self._round else None
-            self._open[index] = point, Suggestion(self._space.decode(point), probe)
+            checks = self._checks(point) if self._model is None else None
+            self._open[index] = point, Suggestion(self._space.decode(point), checks)
         return self._open[index][1]
 
     @override
@@ -113,6 +113,15 @@ class Joint(Strategy):
         point = self._best(self._model, random.Random(f"{self._task.seed}:{index}"))
         self._seen.add(point)
         return point
+
+    def _checks(self, point: Point) -> Checks | None:
+        """How a point is evaluated before there is a model."""
+        if self._round:
+            return PROBE
+        # What is too large to be chosen may still be where the probes start.
+        limit = self._task.limits.bytes
+        too_large = limit is not None and float(self._costs.bytes([point])[0]) > limit
+        return WHOLE if too_large else None
 
     def _end_round(self) -> None:
         """Everything of a round is committed: what the next one asks, or the model."""
