@@ -49,6 +49,8 @@ class Run:
     levels: Mapping[str, Any] | None = None
 
 
+_CHANNELS: Mapping[str, Any] = {"channel": [tenths / 10 for tenths in range(1, 11)]}
+"""Of PSViT where surgery allows for more than half of a group to leave."""
 _JOINT: Mapping[str, Any] = {
     "channel": [0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0],
     "residual": [0.5, 0.625, 0.75, 0.875, 1.0],
@@ -71,7 +73,7 @@ RUNS: Mapping[str, Run] = {
         Run("l1p", {"name": "synapse-pruning", "options": {"mode": "l1p"}}),
         Run("dsp", {"name": "synapse-pruning", "options": {"mode": "dsp"}}),
         Run("tp-spikformer", {"name": "tp-spikformer"}, objectives=("accuracy", "macs")),
-        Run("psvit-own", {"name": "psvit"}, OWN),
+        Run("psvit-own", {"name": "psvit"}, OWN, levels=_CHANNELS),
         Run("primesvt-own", {"name": "primesvt"}, OWN),
         Run("aq4svit-greedy-own", {"name": "aq4svit-greedy"}, OWN),
         Run("aq4svit-greedy-own-ungated", {"name": "aq4svit-greedy", "options": _OFF}, OWN),
