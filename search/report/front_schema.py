@@ -115,13 +115,14 @@ class Counts(_Record):
 
 
 class GateAudit(_Record):
-    """How right the drift gate was on the candidates that were evaluated whatever it said."""
+    """How right the gate was on the candidates that were evaluated whatever it said."""
 
     audited: int | None = None
     rejected: int | None = None
     precision: float | None = None
     recall: float | None = None
     rank_correlation: float | None = None
+    rank_correlation_kl: float | None = None
 
 
 class Limits(_Record):

@@ -65,6 +65,11 @@ def gate_audit(front: Front, table: EvaluationTable) -> str:
             _number(audit.rank_correlation),
             "Spearman, drift against accuracy; −1 is a perfect gate",
         ),
+        (
+            "The same of divergence",
+            _number(audit.rank_correlation_kl),
+            "of predictions from the trained network's",
+        ),
     )
     return _facts(rows)
 

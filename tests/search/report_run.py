@@ -132,6 +132,7 @@ def make_run(
             "precision": 0.94,
             "recall": 0.81,
             "rank_correlation": -0.87,
+            "rank_correlation_kl": -0.91,
         },
         "limits": {"drop": PARENT_ACCURACY - LIMIT, "bytes": None},
         "strategy": "nsga2",
