@@ -131,6 +131,16 @@ def test_the_gate_sees_the_first_calibration_images() -> None:
     assert len(more.calibration) == len(splits.calibration)
 
 
+@pytest.mark.parametrize(("count", "rows"), [(4, range(6, 10)), (0, range(0)), (99, range(10))])
+def test_recovery_takes_the_last_calibration_images(count: int, rows: range) -> None:
+    """Others than the gate's, where there are enough of them."""
+    network = tiny_network()
+    splits = noise_splits(network)
+    settings = replace(SETTINGS, surgery=SurgeryOptions(recovery_images=count))
+    blueprint = Blueprint.prepare(network, splits, GREY, settings)
+    assert np.array_equal(blueprint.recovery.images, splits.calibration.images[list(rows)])
+
+
 def test_the_seed_orders_the_search_images() -> None:
     network = tiny_network()
     splits = noise_splits(network)
@@ -160,6 +170,7 @@ def changed(blueprint: Blueprint) -> dict[str, Blueprint]:
     return {
         "weights": replace(blueprint, state={**blueprint.state, name: weight}),
         "search": replace(blueprint, search=replace(blueprint.search, images=images)),
+        "recovery": replace(blueprint, recovery=blueprint.recovery.take(range(5))),
         "calibration": replace(blueprint, calibration=blueprint.calibration.take(range(5))),
         "test": replace(blueprint, test=fewer),
         "preprocessing": replace(blueprint, preprocessing=Preprocessing((0.5,), (0.26,))),
@@ -168,7 +179,7 @@ def changed(blueprint: Blueprint) -> dict[str, Blueprint]:
     }
 
 
-PARTS = ("weights", "search", "calibration", "test", "preprocessing", "activity")
+PARTS = ("weights", "search", "calibration", "recovery", "test", "preprocessing", "activity")
 
 SETTING_CHANGES: list[dict[str, Any]] = [
     {"batch_size": 9},
