@@ -44,10 +44,14 @@ down.
 * **as published**: surgery, levels and limit of the method's paper, as far as it could be read
   (`search/papers.py`): channels and weights by magnitude, no compensation, steps of integers by
   the largest weight.
-* **second order**: the same method on this project's surgery.
+* **second order**: the same method on this project's surgery, recovered on 128 calibration images,
+  with scales and biases of 16 bits.
 * `psvit`, `primesvt`: channels. `aq4svit`: bits. `l1p`, `dsp`: synapse pruning, single weights and
   dimensions. `tp-spikformer`: tokens, which saves MACs and no bytes. `joint`: all kinds at once;
   its smallest member counts.
+
+The papers' own figures, on ImageNet and networks a hundred times as large: PSViT saves 22.4 % and
+PrimeSVT 26.68 % at 3 points, AQ4SViT up to 82.5 % (greedy) and 90 % (beam) at 1.5 points.
 """
 
 _GATE = """## What gate and mini-batch of AQ4SViT save
