@@ -41,7 +41,8 @@ def test_every_search_is_told_what_its_name_says(name: str, tmp_path: Path) -> N
     drop = 0.03 if given.strategy.name in ("psvit", "primesvt") else 0.015
     assert given.constraints.max_drop == drop
     surgery = SurgeryOptions.from_dict(given.surgery.model_dump())
-    assert (surgery == SurgeryOptions()) == (RUNS[name].surgery == OWN)
+    own = SurgeryOptions(recovery_images=128, vectors="float16")
+    assert (surgery == own) == (RUNS[name].surgery == OWN)
     assert given.data["search"] == 2000 and given.model.zoo == NETWORKS[0]
     assert (given.cluster.backend, given.cluster.window) == ("in-process", 1)
     assert not given.tracking.enabled
