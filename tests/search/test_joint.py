@@ -11,9 +11,11 @@ import pytest
 from simulated import SITES, SPACES, SimulatedEvaluator, cost_tables, made_up_measures, price
 from simulated_search import Setup, digest, run
 
-from spikefront.evaluators.evaluation import Request, State
+from spikefront.evaluators.evaluation import Evaluation, Request, Stage, State
+from spikefront.evaluators.paired_answers import PairedAnswers
 from spikefront.search.config_sections import GateSection
 from spikefront.search.strategies.base import Suggestion
+from spikefront.search.strategies.joint.belief import believed_drops
 from spikefront.search.strategies.joint.cost_forecast import CostForecast
 from spikefront.search.strategies.joint.damage import DamageModel
 from spikefront.search.strategies.joint.drop_curve import DropCurve
@@ -333,3 +335,57 @@ def test_the_trace_is_the_same_with_any_number_of_workers(tmp_path: Path):
         run(setup, path, setup.make_backend(workers=workers, seed=workers, deaths=0.1))
         digests.add(digest(path))
     assert len(digests) == 1
+
+
+class TestBelief:
+    @staticmethod
+    def measured(
+        kl: float, drop: float, rng: np.random.Generator, images: int = 2000
+    ) -> Evaluation:
+        """One in six answers differs; what is lost beyond is as it is asked for."""
+        worse = round(images * (1 / 12 + drop / 2))
+        better = worse - round(images * drop)
+        differences = np.zeros(images, np.int64)
+        places = rng.permutation(images)[: worse + better]
+        differences[places[:worse]], differences[places[worse:]] = 1, -1
+        answers = PairedAnswers.of(differences, np.arange(images))
+        measures = {"kl": kl, "drop": drop, "n_search": images, "accuracy": 0.7}
+        return Evaluation(Candidate(), State.COMPLETE, Stage.FULL, measures, answers=answers)
+
+    def test_luck_is_taken_off(self):
+        """Drops scatter by sampling alone: what is believed is nearly the truth."""
+        rng = np.random.default_rng(0)
+        truth = np.full(200, 0.02)
+        error = np.sqrt((1 / 6) / 2000)
+        found = [self.measured(0.1, d, rng) for d in truth + rng.normal(0, error, 200)]
+        believed = believed_drops(found, lambda kl: 0.2 * kl, float(error))
+        assert abs(believed - 0.02).max() < 0.004
+        assert min(e.measures["drop"] for e in found) < 0.0
+
+    def test_what_really_differs_is_believed(self):
+        """Where drops scatter far more than sampling explains, measurements count."""
+        rng = np.random.default_rng(0)
+        drops = rng.normal(0.02, 0.05, 100)
+        believed = believed_drops(
+            [self.measured(0.1, d, rng) for d in drops], lambda kl: 0.2 * kl, 0.05
+        )
+        assert np.corrcoef(believed, drops)[0, 1] > 0.99
+        assert abs(believed - drops).max() < 0.01
+
+
+def test_with_a_limit_it_chooses_what_it_believes_to_keep_it(tmp_path: Path):
+    setup = Setup(strategy="joint", evaluator=SimulatedEvaluator(max_drop=0.05)).with_budget(40)
+    strategy = setup.make_strategy()
+    controller = run(setup, tmp_path / "ledger", strategy=strategy)
+    outcome = strategy.outcome()
+    assert outcome is not None
+    chosen = next(e for e in controller.evaluations if e.key == outcome["chosen"])
+    assert chosen.feasible
+    assert outcome["met"]
+    assert outcome["finished"]
+    assert outcome["believed_drop"] <= 0.05
+    assert chosen.measures["bytes"] <= 1.2 * controller.front.smallest().measures["bytes"]
+    assert (
+        Setup(strategy="joint", evaluator=SimulatedEvaluator(None)).make_strategy().outcome()
+        is None
+    )

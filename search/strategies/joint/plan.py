@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ....evaluators.evaluation import Evaluation
 from ....spaces.space import Point
 from ..base import Task
+from .belief import believed_drops
 from .cost_forecast import CostForecast
 from .damage import DamageModel
 from .drop_curve import DropCurve
@@ -76,6 +77,10 @@ class PlanModel:
                 it was made of nothing measured.
         """
         return self._curve(np.maximum(self.divergence(points) + corrections, 0.0))
+
+    def believed_drops(self, evaluations: Sequence[Evaluation]) -> Floats:
+        """What candidates that were measured on all search images really lose, [N]."""
+        return believed_drops(evaluations, self._curve, self._curve.spread)
 
     def losses(self, points: Sequence[Point], drops: Floats) -> Floats:
         """Objectives to be minimised, [N, M]: drops, and costs relative to the trained network."""

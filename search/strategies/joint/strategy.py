@@ -17,6 +17,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,11 @@ class _Known:
 
     point: Point
     evaluation: Evaluation
+
+
+def _by_size(believed: tuple[Evaluation, float]) -> tuple[float, float, str]:
+    evaluation, drop = believed
+    return evaluation.measures["bytes"], drop, evaluation.key
 
 
 class Joint(Strategy):
@@ -101,6 +107,27 @@ class Joint(Strategy):
         self._known.append(_Known(point, evaluation))
         if self._model is not None:
             self._fit(self._model)
+
+    @override
+    def outcome(self) -> Mapping[str, Any] | None:
+        """With a limit of the drop: the smallest candidate that is believed to keep it.
+
+        Not the smallest that kept it on the search images, which is one of the lucky ones; see
+        `belief`. Without a limit the front is all.
+        """
+        limit, model = self._task.limits.drop, self._model
+        if limit is None:
+            return None
+        good = [k.evaluation for k in self._measured() if k.evaluation.feasible]
+        believed = [] if model is None else model.believed_drops(good).tolist()
+        kept = [(e, drop) for e, drop in zip(good, believed, strict=False) if drop <= limit]
+        chosen, drop = min(kept, key=_by_size, default=(None, None))
+        return {
+            "chosen": None if chosen is None else chosen.key,
+            "met": chosen is not None,
+            "finished": model is not None,
+            "believed_drop": drop,
+        }
 
     def _next(self, index: int) -> Point | None:
         while self._model is None and not self._queue:
