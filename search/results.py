@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..evaluators.evaluation import Evaluation, Stage
+from ..evaluators.evaluation import Evaluation, Stage, State
 from ..spaces.errors import RunFailed
 from .controller import Counts
 from .front import Front
@@ -159,7 +159,8 @@ def member_record(
 
 def nearest_misses(evaluations: Sequence[Evaluation], count: int = 5) -> list[Evaluation]:
     """Candidates that came closest to meeting the constraints, measured in full first."""
-    missed = [e for e in evaluations if not e.feasible and "bytes" in e.measures]
+    judged = [e for e in evaluations if e.state is not State.PROBED]
+    missed = [e for e in judged if not e.feasible and "bytes" in e.measures]
     return sorted(missed, key=lambda e: (e.stage is not Stage.FULL, e.violation, e.key))[:count]
 
 

@@ -159,7 +159,7 @@ class Search:
             raise
         if not result.front:
             raise NothingFeasible(
-                f"none of {controller.counts.evaluations} candidates meets the constraints; the "
+                f"none of {controller.counts.candidates} candidates meets the constraints; the "
                 f"nearest misses are in {self.folder.path / NEAREST_MISSES}."
             )
         return result

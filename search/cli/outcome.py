@@ -57,8 +57,8 @@ def _gate_line(audit: Mapping[str, Any]) -> str:
 
     return (
         f"Gate: {audit['audited']} candidates audited, {audit['rejected']} of them rejected by it; "
-        f"precision {share('precision')}, recall {share('recall')}. Rank correlation with accuracy: "
-        f"drift {rank('rank_correlation')}, divergence {rank('rank_correlation_kl')}."
+        f"precision {share('precision')}, recall {share('recall')}. Rank correlation with "
+        f"accuracy: drift {rank('rank_correlation')}, divergence {rank('rank_correlation_kl')}."
     )
 
 

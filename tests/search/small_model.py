@@ -50,7 +50,7 @@ def write_config(folder: Path, file: str = "first", **sections: Any) -> Path:
         "model": {"checkpoint": str(folder / "small.safetensors")},
         "data": DATA,
         "space": {"granularity": "network"},
-        "strategy": {"population": 4},
+        "strategy": {"name": "nsga2", "population": 4},
         "gate": {"warmup": 3, "false_reject_rate": 0.5},
         "budget": {"candidates": 8},
         "cluster": {"backend": "in-process", "window": 3},

@@ -237,6 +237,8 @@ class TestForecast:
     def test_costs_without_a_table_are_asked_for(self):
         costs = CostForecast(SPACE, cost_tables(), lambda c: {**price(c), "state_bytes": 5.0})
         assert costs.ratios("state_bytes", drawn(3)).tolist() == [1.0, 1.0, 1.0]
+        macs = costs.ratios("macs", drawn(3)).tolist()
+        assert costs.ratios("latency_ms", drawn(3)).tolist() == macs
 
 
 class TestWorth:

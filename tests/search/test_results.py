@@ -251,6 +251,7 @@ def test_nearest_misses_are_measured_in_full_first_then_by_violation():
     not_a_miss = [
         missed(20, State.COMPLETE, Stage.FULL, 0.0),
         missed(21, State.FAILED, Stage.STATIC, 0.0, known=False),
+        missed(22, State.PROBED, Stage.DRIFT, 0.0),
     ]
     found = nearest_misses([*not_a_miss, *early, *full])
     assert [e.violation for e in found] == [0.1, 0.2, 0.3, 0.01, 0.02]

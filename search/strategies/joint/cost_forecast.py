@@ -78,6 +78,9 @@ class CostForecast:
             return self._of_spikes(name, rows)
         if name in _TABLED:
             return total(self._terms[name], rows) / self._full[name]
+        if name not in self._parent:
+            # Measured latency: nothing predicts it; more work takes longer.
+            return self.ratios("macs", points)
         priced = [self._price(self._space.decode(point))[name] for point in points]
         return np.array(priced) / self._parent[name]
 
