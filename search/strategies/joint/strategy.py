@@ -113,15 +113,18 @@ class Joint(Strategy):
         """With a limit of the drop: the smallest candidate that is believed to keep it.
 
         Not the smallest that kept it on the search images, which is one of the lucky ones; see
-        `belief`. Without a limit the front is all.
+        `belief`. Where none is believed to, of those that kept it there the one that is believed
+        to lose least. Without a limit the front is all.
         """
         limit, model = self._task.limits.drop, self._model
         if limit is None:
             return None
         good = [k.evaluation for k in self._measured() if k.evaluation.feasible]
         believed = [] if model is None else model.believed_drops(good).tolist()
-        kept = [(e, drop) for e, drop in zip(good, believed, strict=False) if drop <= limit]
-        chosen, drop = min(kept, key=_by_size, default=(None, None))
+        both = list(zip(good, believed, strict=False))
+        kept = [each for each in both if each[1] <= limit]
+        nearest = sorted(both, key=lambda each: each[1])[:1]
+        chosen, drop = min(kept or nearest, key=_by_size, default=(None, None))
         return {
             "chosen": None if chosen is None else chosen.key,
             "met": chosen is not None,
