@@ -177,6 +177,7 @@ def search_row(run: Run, network: str, folder: RunFolder) -> dict[str, Any]:
         "met": bool(outcome["met"]),
         "finished": bool(outcome["finished"]),
         "model": None if model is None else _measures(model),
+        "smallest": _measures(members[0]) if members else None,
         "outcome": outcome,
     }
 
