@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..evaluators.drop_model import DropModel
+
 Floats = NDArray[np.float64]
 
 SIGNALS = ("kl", "disagreement", "flips", "flips_last", "drift", "drift_last")
@@ -35,20 +37,8 @@ class DropSample:
     weight: float
 
 
-@dataclass(frozen=True, slots=True)
-class DropLine:
-    """``offset + sum of weight * signal``, all weights at least 0."""
-
-    weights: tuple[tuple[str, float], ...]
-    offset: float
-
-    def predict(self, signals: Mapping[str, float]) -> float:
-        """Drop, a fraction."""
-        return self.offset + sum(weight * signals[name] for name, weight in self.weights)
-
-
-def fit_line(samples: Sequence[DropSample]) -> DropLine:
-    """Least squares with weights at least 0, a small ridge, and a free offset.
+def fit_line(samples: Sequence[DropSample]) -> DropModel:
+    """Least squares with weights at least 0, a small ridge, and a free offset; no margin.
 
     Args:
         samples: at least one; each has all of `SIGNALS`.
@@ -63,7 +53,7 @@ def fit_line(samples: Sequence[DropSample]) -> DropLine:
     gram = columns.T @ (columns * importance[:, None]) + _RIDGE * np.eye(len(SIGNALS))
     weights = _non_negative(gram, columns.T @ (importance * (drops - level))) / scale
     named = tuple((n, float(w)) for n, w in zip(SIGNALS, weights, strict=True) if w > 0)
-    return DropLine(named, level - float(weights @ middle))
+    return DropModel(named, level - float(weights @ middle), margin=0.0)
 
 
 def cross_fitted(samples: Sequence[DropSample], folds: int = 5) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..evaluators.drop_model import DropModel
 from ..evaluators.evaluation import Evaluation, Gate, Stage, State
@@ -138,8 +138,7 @@ class GatePolicy:
         margin = _weighted_quantile(excess, rate)
         if margin is None:
             return None
-        line = fit_line(samples)
-        return DropModel(line.weights, line.offset, max(margin, 0.0))
+        return replace(fit_line(samples), margin=max(margin, 0.0))
 
     def _allowed(self, judged: _Judged) -> float:
         """Drop that a worthy candidate could have had.

@@ -79,8 +79,8 @@ class Network:
     def drop(self, candidate: Candidate) -> float:
         """Accuracy that a candidate loses."""
         values = candidate.values(self.spaces[0].sites)
-        none: Callable[[float], float] = lambda missing: 0.0  # noqa: E731
-        return sum(self.loss.get(s.name, none)(1 - v / s.size) for s, v in values.items())
+        losses = self.loss
+        return sum(losses[s.name](1 - v / s.size) for s, v in values.items() if s.name in losses)
 
     def __call__(self, request: Request) -> Evaluation:
         """Evaluate what a strategy asks for; the checks are those of published methods."""
