@@ -12,7 +12,7 @@ import pytest
 from simulated import PARENT_ACCURACY, SITES, SimulatedEvaluator, made_up_measures
 from simulated_search import Setup, run
 
-from spikefront.evaluators.evaluation import Evaluation, Stage, State
+from spikefront.evaluators.evaluation import Evaluation, Request, Stage, State
 from spikefront.search import results as results_module
 from spikefront.search.controller import Controller
 from spikefront.search.gate import audit
@@ -297,3 +297,10 @@ def test_a_method_and_the_split_are_recorded(search: Controller):
     assert accepted.method.model is not None
     assert accepted.method.model.key == model["key"]
     assert accepted.members[0].accuracy_corrected == 0.9
+
+
+def test_the_table_has_every_measure_that_an_evaluation_has(tmp_path: Path):
+    evaluation = SimulatedEvaluator()(Request(Candidate()))
+    write_evaluations(tmp_path / "table.parquet", [evaluation])
+    row = pq.read_table(tmp_path / "table.parquet").to_pylist()[0]
+    assert {name: row[name] for name in evaluation.measures} == evaluation.measures
