@@ -36,9 +36,10 @@ from .runner import Runner
 from .signals import gate_batch
 from .surgery_cache import shared_cache
 
-CODE_VERSION = 6
+CODE_VERSION = 7
 """Raised whenever the same candidate may evaluate differently than before.
 
+7: bytes of two bits, and of one bit that was pruned: five codes share a byte.
 6: more signals than the drift; the gate's images are one batch, left once the verdict is sure;
 recovery takes other images than the gate.
 """

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+SCHEMA = 3  # Of the manifest: the version of the format.
 DTYPES = {"U8": np.uint8, "F32": np.float32, "F16": np.float16, "I64": np.int64}
 # How a block chooses its tokens; the manifest may name other rules, which are not built here.
 RULE = {"criterion": "energy", "masks": "image", "mode": "revisit", "window": 3}
@@ -56,8 +57,8 @@ class Synapse:
         if f"{name}.bitmap" in tensors:  # Of a pruned weight, only what is marked is stored.
             bitmap = np.unpackbits(tensors[f"{name}.bitmap"], bitorder="little")
             marked = bitmap[: len(weight)].astype(bool)
-        count, bits = marked.sum(), self.entry.get("bits")
-        weight[marked] = unpack(tensors[stored], bits, count) if bits else tensors[stored][:count]
+        numbers = unpack(tensors[stored], self.entry) if self.quantised else tensors[stored]
+        weight[marked] = numbers[: marked.sum()]
         # Float64 holds every sum of integers that the format allows exactly.
         kind = np.float64 if self.quantised else np.float32
         self.weight = weight.reshape(self.entry["shape"]).astype(kind)
@@ -83,9 +84,16 @@ class Synapse:
         return windows.reshape(*windows.shape[:-3], -1) @ matrix
 
 
-def unpack(stream: np.ndarray, bits: int, count: int) -> np.ndarray:
-    """Codes stored as ``code + 2^(bits-1)`` without gaps, lowest bit first; one bit: -1 or 1."""
-    planes = np.unpackbits(stream, count=count * bits, bitorder="little").reshape(count, bits)
+def unpack(stream: np.ndarray, entry: dict) -> np.ndarray:
+    """Codes stored as ``code + 2^(bits-1)`` without gaps, lowest bit first; one bit: -1 or 1.
+
+    Of two bits, -1, 0 and 1 are digits of base 3, five to a byte, the lowest first.
+    """
+    if entry["order"] == "base-3":
+        digits = stream[:, None] // 3 ** np.arange(5, dtype=np.uint8) % 3
+        return digits.reshape(-1).astype(np.int64) - 1
+    bits, planes = entry["bits"], np.unpackbits(stream, bitorder="little")
+    planes = planes[: len(planes) // bits * bits].reshape(-1, bits)
     unsigned = planes @ (1 << np.arange(bits, dtype=np.int64))
     return unsigned - 2 ** (bits - 1) if bits > 1 else 2 * unsigned - 1
 
@@ -95,6 +103,8 @@ class Spikformer:
 
     def __init__(self, folder: Path) -> None:
         self.manifest = json.loads((folder / "manifest.json").read_text())
+        if self.manifest["schema"] != SCHEMA:
+            sys.exit(f"this reader knows schema {SCHEMA} only, not {self.manifest['schema']}.")
         if self.manifest["architecture"] not in VARIANTS:
             sys.exit(f"this reader runs {', '.join(VARIANTS)}.")
         if self.manifest["kept_tokens"] and self.manifest["token_rule"] != RULE:

@@ -1,4 +1,7 @@
-"""Signed integers of 1..8 bits as a byte stream without gaps, least significant bit first."""
+"""Signed integers of 1 and 3..8 bits as a byte stream without gaps, lowest bit first.
+
+Those of two bits are digits of base 3 (`ternary`).
+"""
 
 from __future__ import annotations
 

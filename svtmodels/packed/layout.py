@@ -10,6 +10,13 @@ NEURON_NUMBERS = 2
 """Stored per neuron layer: time constant and threshold, float32."""
 
 
+TERNARY_BITS = 2
+"""Width whose codes are -1, 0 and 1: two bits could hold a fourth, which symmetric codes lack."""
+
+CODES_PER_BYTE = 5
+"""Codes of `TERNARY_BITS` that share a byte."""
+
+
 def padded(size: int) -> int:
     """Size rounded up to the alignment."""
     return -(-size // ALIGNMENT) * ALIGNMENT
@@ -17,7 +24,14 @@ def padded(size: int) -> int:
 
 def code_bytes(count: int, bits: int) -> int:
     """Bytes of `count` numbers of `bits` bits, packed without gaps, padding included."""
+    if bits == TERNARY_BITS:
+        return padded(-(-count // CODES_PER_BYTE))
     return padded(-(-count * bits // 8))
+
+
+def mean_bits(bits: int) -> float:
+    """Bits that a number of nominally `bits` bits takes in the file, on average."""
+    return 8 / CODES_PER_BYTE if bits == TERNARY_BITS else bits
 
 
 def weight_bytes(count: int, bits: int, kept: int | None = None) -> int:
@@ -28,17 +42,29 @@ def weight_bytes(count: int, bits: int, kept: int | None = None) -> int:
         bits: of each.
         kept: how many of them stayed, if it was pruned.
     """
-    if kept is None or not stored_sparse(count, bits, kept):
+    if kept is None:
         return code_bytes(count, bits)
-    return code_bytes(kept, bits) + code_bytes(count, 1)
+    return min(_sparse_bytes(count, bits, kept), code_bytes(count, dense_bits(bits)))
 
 
 def stored_sparse(count: int, bits: int, kept: int) -> bool:
     """Whether a pruned weight is stored as a bitmap and the numbers that stayed.
 
-    It is where that is smaller; always at one bit, whose two codes leave none for zero.
+    It is where that is smaller.
     """
-    return bits == 1 or code_bytes(kept, bits) + code_bytes(count, 1) < code_bytes(count, bits)
+    return _sparse_bytes(count, bits, kept) < code_bytes(count, dense_bits(bits))
+
+
+def dense_bits(bits: int) -> int:
+    """Width of all numbers of a pruned weight, stored without a bitmap.
+
+    The two codes of one bit leave none for zero, so a pruned weight of signs is ternary.
+    """
+    return max(bits, TERNARY_BITS)
+
+
+def _sparse_bytes(count: int, bits: int, kept: int) -> int:
+    return code_bytes(kept, bits) + code_bytes(count, 1)
 
 
 def float_bytes(count: int) -> int:

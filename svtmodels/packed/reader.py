@@ -46,7 +46,7 @@ def load_packed(folder: Path | str) -> Network:
     """Network of a packed folder, in eval mode; its logits are bit for bit those that were saved.
 
     Raises:
-        BadInput: no such folder, or a newer format.
+        BadInput: no such folder, or another version of the format.
         CorruptFile: a file is missing, truncated or altered.
     """
     manifest, arrays = read_packed(folder)
@@ -81,7 +81,7 @@ def read_packed(folder: Path | str) -> tuple[dict[str, Any], _Arrays]:
     """Manifest and arrays of a packed folder, checked against their checksums.
 
     Raises:
-        BadInput: no such folder, or a newer format.
+        BadInput: no such folder, or another version of the format.
         CorruptFile: a file is missing, truncated or altered.
     """
     folder = Path(folder)
@@ -93,7 +93,7 @@ def read_golden(folder: Path | str) -> _Arrays:
     """Golden vectors of a packed folder: ``inputs``, ``logits``, ``spikes``.
 
     Raises:
-        BadInput: no such folder, or a newer format.
+        BadInput: no such folder, or another version of the format.
         CorruptFile: a file is missing, truncated or altered.
     """
     folder = Path(folder)
@@ -104,7 +104,7 @@ def read_manifest(folder: Path | str) -> dict[str, Any]:
     """Manifest of a packed folder.
 
     Raises:
-        BadInput: no such folder, or a newer format.
+        BadInput: no such folder, or another version of the format.
         CorruptFile: no manifest of ours.
     """
     path = Path(folder) / MANIFEST_FILE
@@ -117,7 +117,10 @@ def read_manifest(folder: Path | str) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise CorruptFile(f"{path} is not a manifest of the format {FORMAT!r}.")
     if manifest.get("schema") != SCHEMA:
-        raise BadInput(f"{path} has schema {manifest.get('schema')}; this version reads {SCHEMA}.")
+        raise BadInput(
+            f"{path} has schema {manifest.get('schema')}; this version reads {SCHEMA}. Pack the "
+            "model anew, or read it with the version that wrote it."
+        )
     return manifest
 
 

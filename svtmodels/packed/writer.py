@@ -37,7 +37,7 @@ from .vectors import Vector, float32, float_entry, pack_vectors
 from .weights import Tensors, pack_weight
 
 FORMAT = "spikefront-packed"
-SCHEMA = 2
+SCHEMA = 3
 MODEL_FILE = "model.safetensors"
 MANIFEST_FILE = "manifest.json"
 GOLDEN_FILE = "golden.safetensors"

@@ -1,4 +1,4 @@
-"""Integers of 2..8 bits as a stream of bytes."""
+"""Integers of 3..8 bits as a stream of bytes, and sizes in the file."""
 
 from __future__ import annotations
 
@@ -8,14 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikefront.svtmodels.packed.bitstream import pack_bits, unpack_bits
-from spikefront.svtmodels.packed.layout import code_bytes, float_bytes, neuron_bytes, padded
+from spikefront.svtmodels.packed.layout import (
+    code_bytes,
+    float_bytes,
+    mean_bits,
+    neuron_bytes,
+    padded,
+)
+from spikefront.svtmodels.packed.ternary import pack_trits
 
 untimed = settings(deadline=None)
 
 
 @st.composite
 def streams(draw: st.DrawFn) -> tuple[int, np.ndarray]:
-    bits = draw(st.integers(2, 8))
+    bits = draw(st.integers(3, 8))
     half = 2 ** (bits - 1)
     codes = draw(st.lists(st.integers(-half, half - 1), max_size=70))
     return bits, np.array(codes, np.int8)
@@ -44,8 +51,6 @@ def test_codes_come_back_whatever_follows(stream, padding):
 @pytest.mark.parametrize(
     ("bits", "codes", "expected"),
     [
-        (2, [-2, -1, 0, 1], [0b11_10_01_00]),
-        (2, [1, 1, 1], [0b00_11_11_11]),
         (3, [-3, 0, 3], [0b11_100_001, 0b1]),
         (4, [-7, 7, 0], [0b1111_0001, 0b1000]),
         (5, [-16, 15], [0b111_00000, 0b11]),
@@ -69,15 +74,22 @@ def test_shape_is_read_in_c_order():
         (1, 2, 64),
         (170, 3, 64),
         (171, 3, 128),
-        (256, 2, 64),
-        (257, 2, 128),
+        (320, 2, 64),  # Five of two bits share a byte.
+        (321, 2, 128),
         (64, 8, 64),
         (65, 8, 128),
     ],
 )
 def test_bytes_in_the_file_are_whole_and_aligned(count, bits, size):
     assert code_bytes(count, bits) == size
-    assert padded(len(pack_bits(np.zeros(count, np.int8), bits))) == size
+    codes = np.zeros(count, np.int8)
+    packed = pack_trits(codes) if bits == 2 else pack_bits(codes, bits)
+    assert padded(len(packed)) == size
+
+
+def test_mean_bits_are_those_of_a_large_weight():
+    for bits in (*range(1, 9), 16, 32):
+        assert code_bytes(64 * 1000, bits) == 8000 * mean_bits(bits)
 
 
 def test_floats_take_four_bytes_each():

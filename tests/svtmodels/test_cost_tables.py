@@ -16,7 +16,7 @@ from spikefront.svtmodels.zoo import zoo_path
 LEVELS = {
     SiteKind.CHANNEL: (0.3, 0.6, 1.0),
     SiteKind.TOKEN: (0.5, 0.75),
-    SiteKind.WEIGHT: (1, 3, 8, 16),
+    SiteKind.WEIGHT: (1, 2, 3, 8, 16),
     SiteKind.TIME: (1, 2, 3),
     SiteKind.RESIDUAL: (0.5, 0.75),
     SiteKind.DENSITY: (0.2, 0.6),

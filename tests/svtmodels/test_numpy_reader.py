@@ -24,6 +24,9 @@ CHOICES = {
     "bits": {"weight": 3},
     "one bit": {"weight": 1},
     "channels and tokens": {"weight": 4, "channel": 0.5, "token": 0.5},
+    "two bits": {"weight": 2},
+    "pruned to few of two bits": {"weight": 2, "density": 0.2},
+    "pruned to many of one bit": {"weight": 1, "density": 0.9},
     "fewer steps": {"weight": 2, "time": 2},
     "pruned": {"weight": 5, "density": 0.2},
     "membranes": {"weight": 8, "state": 6},
@@ -87,6 +90,13 @@ def test_what_it_cannot_run_is_refused(tmp_path: Path) -> None:
     assert "truncated or altered" in _read(folder).stderr
 
 
+def test_another_version_of_the_format_is_refused(tmp_path: Path) -> None:
+    folder = _packed(small(), {"weight": 2}, tmp_path / "packed")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "schema": 2}))
+    assert "schema 3 only, not 2" in _read(folder).stderr
+
+
 def test_fixed_point_is_refused(tmp_path: Path) -> None:
     network = small()
     eight = dict.fromkeys((s.name for s in network.declaration.synapses), 8)
@@ -105,4 +115,4 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_reader_is_short() -> None:
-    assert len(READER.read_text().splitlines()) <= 200
+    assert len(READER.read_text().splitlines()) <= 210

@@ -77,16 +77,41 @@ def test_what_is_read_is_what_was_written_and_as_large_as_predicted(weight):
         (4096, 16, 1000, 512 + 2048),
         (4096, 4, 3000, 2048),
         (4096, 4, 1000, 512 + 512),
-        (4096, 2, 2048, 1024),  # A tie is stored dense.
+        (4096, 2, None, 832),  # 820 bytes of five codes each.
         (4096, 2, 1024, 512 + 256),
+        (4096, 2, 1600, 832),  # A bitmap and 320 bytes would tie with it.
         (4096, 1, None, 512),
         (4096, 1, 1024, 512 + 128),
-        (4096, 1, 4096, 512 + 512),
+        (4096, 1, 2048, 512 + 256),
+        (4096, 1, 4096, 832),  # Signs and zeros, five to a byte; a bitmap would make it 1,024.
         (4096, 3, 0, 512),
     ],
 )
 def test_sizes_by_hand(count: int, bits: int, kept: int | None, size: int):
     assert weight_bytes(count, bits, kept) == size
+
+
+@untimed
+@given(st.integers(1, 10**5), st.integers(0, 100), st.integers(1, 7))
+def test_fewer_bits_never_take_more_bytes(count: int, percent: int, bits: int):
+    kept = count * percent // 100
+    assert weight_bytes(count, bits) <= weight_bytes(count, bits + 1)
+    assert weight_bytes(count, bits, kept) <= weight_bytes(count, bits + 1, kept)
+
+
+def test_a_dense_weight_of_signs_and_zeros_is_ternary():
+    values = np.array([[1, 0, -1, 1, 1], [1, -1, 0, 1, 1]], np.int8).repeat(100, axis=0)
+    ((name, (array, entry)),) = pack_weight("w", values, 1, 800).items()
+    assert (name, array.nbytes) == ("w.codes", 200)
+    assert entry == {
+        "shape": [200, 5],
+        "bits": 2,
+        "signed": True,
+        "order": "base-3",
+        "per_byte": 5,
+        "levels": [-1, 0, 1],
+        "kept": 800,
+    }
 
 
 def any_choice(network: Network, seed: int) -> Candidate:
@@ -164,6 +189,7 @@ def test_full_widths_and_densities_are_the_identity(family: str):
 
 
 _FC1 = "block.0.mlp.fc1"
+_K = "block.0.attn.k"
 _LIF = "block.0.mlp.fc1_lif"
 
 
@@ -172,7 +198,7 @@ def folder(tmp_path: Path) -> Path:
     network = small(depths=1)
     chosen = choose(
         network,
-        weight={_FC1: 1, "block.0.attn.q": 16, "head": 4},
+        weight={_FC1: 1, "block.0.attn.q": 16, "head": 4, _K: 2},
         density={_FC1: 30, "block.0.mlp.fc2": 20, "block.0.attn.q": 50},
         state={_LIF: 6},
     )
@@ -184,6 +210,9 @@ def test_the_manifest_says_what_a_port_needs(folder: Path):
     codes, bitmap = (manifest["tensors"][f"{_FC1}.{part}"] for part in ("codes", "bitmap"))
     assert (codes["bits"], codes["levels"], codes["shape"]) == (1, [-1, 1], [64, 32])
     assert (codes["kept"], bitmap["shape"]) == (615, [64, 32])
+    ternary = manifest["tensors"][f"{_K}.codes"]
+    assert (ternary["bits"], ternary["order"], ternary["per_byte"]) == (2, "base-3", 5)
+    assert (ternary["levels"], ternary["shape"]) == ([-1, 0, 1], [32, 32])
     query = manifest["tensors"]["block.0.attn.q.weight"]
     assert (query["dtype"], query["kept"]) == ("float16", 512)
     assert manifest["neurons"]["state"]["bits"] == {_LIF: 6}
@@ -196,6 +225,8 @@ _EDITS: dict[str, Any] = {
     "more bits": lambda m: m["tensors"][f"{_FC1}.codes"].update(bits=2),
     "unknown bits": lambda m: m["tensors"][f"{_FC1}.codes"].update(bits=12),
     "other levels": lambda m: m["tensors"][f"{_FC1}.codes"].update(levels=[0, 1]),
+    "no digits": lambda m: m["tensors"][f"{_K}.codes"].update(order="lsb-first"),
+    "other digits": lambda m: m["tensors"][f"{_K}.codes"].update(per_byte=4),
     "fewer kept": lambda m: m["tensors"][f"{_FC1}.codes"].update(kept=614),
     "more kept than there are": lambda m: m["tensors"][f"{_FC1}.codes"].update(kept=9999),
     "kept of no type": lambda m: m["tensors"][f"{_FC1}.codes"].update(kept="615"),
@@ -232,6 +263,10 @@ _DAMAGE: dict[str, Any] = {
     "a short bitmap": lambda a: a.update({f"{_FC1}.bitmap": a[f"{_FC1}.bitmap"][:64]}),
     "no bitmap": lambda a: a.pop(f"{_FC1}.bitmap"),
     "short codes": lambda a: a.update({f"{_FC1}.codes": a[f"{_FC1}.codes"][:64]}),
+    "no five codes": lambda a: a[f"{_K}.codes"].__setitem__(7, 243),
+    # 1,024 codes fill 204 bytes, and four digits of one more.
+    "a digit too many": lambda a: a[f"{_K}.codes"].__setitem__(204, 81),
+    "padding": lambda a: a[f"{_K}.codes"].__setitem__(205, 1),
     "wide halves": lambda a: a.update(
         {"block.0.attn.q.weight": a["block.0.attn.q.weight"].astype(np.float32)}
     ),
