@@ -4,7 +4,8 @@ Candidates are drawn between three and six bits, with more or less structure tak
 evaluated in full: signals of the gate's 128 images, accuracy on all search images. A proxy is as
 good as its rank correlation with accuracy, over all candidates and over those that lose less than
 8 points, where a gate has to tell apart. `model` is what a search fits: every candidate is
-predicted by a model that was fitted without it.
+predicted by a model that was fitted without it. `ahead` (`gates_ahead`) predicts in order, with and
+without the drift of single layers, and does so for finished searches, too, where they are given.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from spikefront.evaluators.evaluation import WHOLE, Request
 from spikefront.evaluators.evaluator import EvaluationSettings
 from spikefront.evaluators.preparation import TrainedModel, prepare
 from spikefront.search.cli.table import table
-from spikefront.search.drop_fit import SIGNALS, DropSample, cross_fitted
+from spikefront.search.drop_fit import SIGNALS, cross_fitted
 from spikefront.search.rank_correlation import rank_correlation
 from spikefront.spaces import Candidate, Granularity, SiteKind, Space
 
+from .gates_ahead import foresight, of_rows, searched
 from .gates_page import write_page
 from .record import RESULTS, write_record
 
@@ -63,7 +65,7 @@ def drawn(space: Space, rng: random.Random) -> Candidate:
 
 
 def measure(network: str, count: int, seed: int) -> list[dict[str, Any]]:
-    """One row per candidate of a network: its signals and its drop."""
+    """One row per candidate of a network: its signals, its layers' drift, and its drop."""
     model = TrainedModel.load(None, network, {})
     card = model.network.card
     blueprint, _ = prepare(model, dict(card["data"]), EvaluationSettings(), seed)
@@ -75,14 +77,14 @@ def measure(network: str, count: int, seed: int) -> list[dict[str, Any]]:
         measures = evaluation.measures
         signals = {name: measures[name] for name in SIGNALS}
         facts = {name: measures[name] for name in ("bytes_ratio", "accuracy", "drop", "n_search")}
-        rows.append({"part": "candidate", "network": network, "number": number, **signals, **facts})
+        row = {"part": "candidate", "network": network, "number": number, **signals, **facts}
+        rows.append({**row, "layers": dict(evaluation.layers)})
     return rows
 
 
 def ranks(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
     """Rank correlation of each proxy with the accuracy drop, over all and over near candidates."""
-    samples = [DropSample(row, row["drop"], 1.0) for row in rows]
-    predictions = cross_fitted(samples)
+    predictions = cross_fitted(of_rows(rows))
     values = {name: [float(row[name]) for row in rows] for name in SIGNALS}
     values["model"] = predictions.tolist()
     drops = [float(row["drop"]) for row in rows]
@@ -96,12 +98,29 @@ def ranks(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float | None
     }
 
 
+def by_network(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Rows of each network, in their order."""
+    networks = dict.fromkeys(row["network"] for row in rows)
+    return {name: [row for row in rows if row["network"] == name] for name in networks}
+
+
+def named(whose: str, figures: Mapping[str, Mapping[str, float | None]]) -> dict[str, float]:
+    """Figures of the summary; those that are None are left out."""
+    return {
+        f"{whose}: {what}: {where}": value
+        for what, found in figures.items()
+        for where, value in found.items()
+        if value is not None
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table, write record and page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--candidates", type=int, default=60, help="of each network")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--searches", type=Path, help="folder of finished runs to look at, too")
     options = parser.parse_args(arguments)
     if options.candidates < 10:
         parser.error("--candidates must be at least 10.")
@@ -111,10 +130,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for network in options.networks:
         own = measure(network, options.candidates, options.seed)
         rows += own
-        for proxy, found in ranks(own).items():
-            for where, value in found.items():
-                if value is not None:
-                    summary[f"{network}: {proxy}: {where}"] = value
+        summary |= named(network, ranks(own))
+    sources = {f"{name}, drawn": of_rows(own) for name, own in by_network(rows).items()}
+    if options.searches is not None:
+        sources |= {f"{n}, searched": found for n, found in searched(options.searches).items()}
+    for source, samples in sources.items():
+        found = foresight(samples)
+        rows.append({"part": "ahead", "source": source, "measured": len(samples), **found})
+        summary |= named(f"{source}, ahead", found)
     summary["hours"] = (time.monotonic() - started) / 3600
     given = " ".join(sys.argv[1:] if arguments is None else arguments)
     path = write_record("gates", rows, summary, RESULTS, given)

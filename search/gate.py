@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..evaluators.drop_model import DropModel
@@ -35,18 +35,19 @@ class GatePolicy:
 
     The first `warmup` candidates pass. Then, by ``gate.by``:
 
-    ``model``: a line through the signals of the gate's images (`drop_fit`), fitted to all drops
-    measured so far, predicts a candidate's drop; it is rejected where that exceeds the allowed
-    drop by more than a margin. The margin comes from the gate's own errors: the conformal quantile
-    of what was predicted, by lines fitted without them, for candidates that turned out worth
-    having: complete ones where an accuracy limit is set, else those that entered the front. Of
-    candidates like these it rejects a share of at most `false_reject_rate`. Audited ones that the
-    gate would have rejected stand for all those that were not audited, and weigh so much more.
+    ``model``: a line through the signals of the gate's images and the drift of every layer
+    (`drop_fit`), fitted to the drops measured so far, predicts a candidate's drop; it is rejected
+    where that exceeds the allowed drop by more than a margin. The margin comes from the gate's own
+    errors: the conformal quantile of what was predicted, by lines fitted without them, for
+    candidates that turned out worth having: complete ones where an accuracy limit is set, else
+    those that entered the front. Of candidates like these it rejects a share of at most
+    `false_reject_rate`. Audited ones that the gate would have rejected stand for all those that
+    were not audited, and weigh so much more.
 
-    ``drift``, as published: with ``max_drift: auto`` the limit is `SLACK` times the same quantile
-    of the drifts of what proved worth having. The slack (AQ4SViT's calibration) is for those that
-    are not like them: a search moves on to smaller networks, whose drift is larger at equal
-    accuracy.
+    ``drift``, as published: with ``max_drift: auto`` the limit is `SLACK` times the same quantile,
+    with the same weights, of the drifts of what proved worth having. The slack (AQ4SViT's
+    calibration) is for those that are not like them: a search moves on to smaller networks, whose
+    drift is larger at equal accuracy.
 
     Either needs 1 / false_reject_rate - 1 worthy ones before there is any limit at all (19 at
     5 %). The order of the search images is learned by `OrderLearner`.
@@ -60,7 +61,7 @@ class GatePolicy:
         self._seed = seed
         self._max_drop = max_drop
         self._order = OrderLearner(seed) if settings.learn_order else None
-        self._worthy: list[float] = []
+        self._worthy: list[tuple[float, float]] = []
         self._samples: list[_Judged] = []
         self._refit_at = 0
         self._commits = 0
@@ -92,8 +93,6 @@ class GatePolicy:
         """
         self._commits += 1
         worthy = evaluation.feasible if self._max_drop is not None else entered
-        if worthy and "drift" in evaluation.measures:
-            self._worthy.append(evaluation.measures["drift"])
         self._note(evaluation, worthy)
         if self._order is not None:
             self._order.update(evaluation)
@@ -105,14 +104,18 @@ class GatePolicy:
             self.limited_since = self._commits
 
     def _note(self, evaluation: Evaluation, worthy: bool) -> None:
-        measures = evaluation.measures
+        measures, weight = evaluation.measures, self._weight(evaluation)
+        if worthy and "drift" in measures:
+            self._worthy.append((measures["drift"], weight))
         if "drop" not in measures or any(name not in measures for name in SIGNALS):
             return
+        sample = DropSample(measures, evaluation.layers, measures["drop"], measures["n_search"])
+        self._samples.append(_Judged(sample, worthy, weight))
+
+    def _weight(self, evaluation: Evaluation) -> float:
+        """How many candidates it stands for: those that the gate rejected are known by audits."""
         lost = evaluation.audited and _by_drift(evaluation)
-        weight = 1 / self._settings.audit_share if lost else 1.0
-        self._samples.append(
-            _Judged(measures, measures["drop"], measures["n_search"], worthy, weight)
-        )
+        return 1 / self._settings.audit_share if lost else 1.0
 
     def _sent(self) -> ImageOrder:
         return ImageOrder() if self._order is None else self._order.current
@@ -129,24 +132,23 @@ class GatePolicy:
         rate = settings.false_reject_rate
         if len(judged) < 2 * _FOLDS or len(worthy) < 1 / rate - 1:
             return None
-        most = max(sample.images for sample in judged)
-        samples = [DropSample(s.signals, s.drop, s.images / most) for s in judged]
+        samples = [each.sample for each in judged]
         predictions = cross_fitted(samples, _FOLDS)
         excess = [
-            (float(predictions[n]) - self._allowed(judged[n]), judged[n].weight) for n in worthy
+            (float(predictions[n]) - self._allowed(samples[n]), judged[n].weight) for n in worthy
         ]
         margin = _weighted_quantile(excess, rate)
         if margin is None:
             return None
         return replace(fit_line(samples), margin=max(margin, 0.0))
 
-    def _allowed(self, judged: _Judged) -> float:
+    def _allowed(self, sample: DropSample) -> float:
         """Drop that a worthy candidate could have had.
 
         Without a limit that is not known afterwards; its own was allowed, which errs on the side
         of letting pass.
         """
-        return judged.drop if self._max_drop is None else self._max_drop
+        return sample.drop if self._max_drop is None else self._max_drop
 
     def _max_drift(self) -> float | None:
         if not self._settings.enabled or self._settings.by != "drift":
@@ -155,8 +157,7 @@ class GatePolicy:
             return float(self._settings.max_drift)
         if self._commits < self._settings.warmup:
             return None
-        drifts = [(drift, 1.0) for drift in self._worthy]
-        limit = _weighted_quantile(drifts, self._settings.false_reject_rate)
+        limit = _weighted_quantile(self._worthy, self._settings.false_reject_rate)
         return None if limit is None else SLACK * limit
 
     def _rivals(self, front: Front) -> tuple[tuple[int, float], ...]:
@@ -169,11 +170,9 @@ class GatePolicy:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """Signals and drop of an evaluation, and what it says of the gate's errors."""
+    """What the model is fitted to, and what it says of the gate's errors."""
 
-    signals: Mapping[str, float]
-    drop: float
-    images: float
+    sample: DropSample
     worthy: bool
     weight: float
 

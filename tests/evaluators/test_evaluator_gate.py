@@ -21,6 +21,7 @@ from evaluated_models import (
 from spikefront.evaluators.drop_model import LAYER, DropModel
 from spikefront.evaluators.evaluation import Evaluation, Gate, Request, Stage, State
 from spikefront.evaluators.evaluator import Evaluator
+from spikefront.search.drop_fit import SIGNALS, DropSample, fit_line
 from spikefront.spaces import Candidate
 from spikefront.spaces.site import SiteKind
 
@@ -73,8 +74,26 @@ GATES = {
 }
 
 
-@pytest.mark.parametrize("gate", GATES.values(), ids=GATES.keys())
-def test_the_verdict_is_that_of_the_whole_pass(gate: Gate) -> None:
+def fitted() -> Gate:
+    """With a line as a search fits it, of what a pass knows early: drift, flips and all layers."""
+    known = dict.fromkeys(SIGNALS, 0.0)
+    samples = [
+        DropSample(
+            known | {name: e.measures[name] for name in ("drift", "flips")},
+            e.layers,
+            e.measures["drop"],
+            1.0,
+        )
+        for e in map(free, mixed())
+    ]
+    line = fit_line(samples)
+    assert sum(name.startswith(LAYER) for name, _ in line.weights) > 1
+    return Gate(5, model=line)
+
+
+@pytest.mark.parametrize("name", [*GATES, "fitted"])
+def test_the_verdict_is_that_of_the_whole_pass(name: str) -> None:
+    gate = fitted() if name == "fitted" else GATES[name]
     allowed = float(digits_blueprint().search_correct.mean()) - 0.9 if gate.rivals else 0.03
     judge = evaluator(max_drop=None if gate.rivals else allowed)
     found = [judge(Request(candidate, gate)) for candidate in mixed()]

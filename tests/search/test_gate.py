@@ -13,6 +13,7 @@ from scipy.stats import spearmanr
 from simulated import SPACES, share
 from simulated_search import OBJECTIVES
 
+from spikefront.evaluators.drop_model import LAYER
 from spikefront.evaluators.evaluation import Evaluation, Gate, Rejection, Stage, State
 from spikefront.evaluators.image_order import ImageOrder
 from spikefront.search.config_sections import GateSection
@@ -132,6 +133,19 @@ def test_audited_ones_beyond_the_limit_raise_it_again():
     high = search.commit(beyond).max_drift
     assert low == pytest.approx(SLACK * 0.1)
     assert high == pytest.approx(SLACK * 0.8)
+
+
+def test_an_audited_one_beyond_the_limit_stands_for_those_never_seen():
+    """By hand, at a tenth audited and a quarter given up: one in 20, and one that weighs ten."""
+    good = [measured(n, 0.1) for n in range(20)]
+    beyond = measured(90, 0.8, audited=True, rejection=Rejection(Stage.DRIFT, 0.8, 0.15))
+    by_subset = replace(beyond, rejection=Rejection(Stage.SUBSET, 0.8, 0.15))
+    seen = [replace(beyond, audited=False, rejection=None), replace(beyond, rejection=None)]
+    for alike in (*seen, by_subset):  # 20 of 22 are within 0.1: more than the 16.5 needed.
+        assert Committed(auto()).commit([*good, alike]).max_drift == pytest.approx(SLACK * 0.1)
+    # 20 of 31 are, fewer than the 23.25 needed.
+    weighed = Committed(auto(audit_share=0.1)).commit([*good, beyond]).max_drift
+    assert weighed == pytest.approx(SLACK * 0.8)
 
 
 def test_rejected_ones_do_not_move_the_limit():
@@ -310,6 +324,28 @@ def test_the_model_rejects_few_of_those_within_the_limit_and_most_beyond():
     assert sum(e.feasible for e in rejected) < 0.1 * sum(e.feasible for e in fresh)
     beyond = [e for e in fresh if e.measures["drop"] > 0.06]
     assert sum(e in rejected for e in beyond) > 0.95 * len(beyond)
+
+
+def test_the_model_weighs_layers():
+    """Divergence says nothing here, one layer says all; the margin is of the model with layers."""
+    rng = random.Random(0)
+    layered = []
+    for number in range(300):
+        layers = {name: rng.uniform(0, 0.2) for name in ("early", "late")}
+        drop = 0.5 * layers["late"] + rng.uniform(-0.002, 0.002)
+        layered.append(signalled(number, rng.uniform(0, 0.2), drop, layers=layers))
+    pooled = [replace(e, layers={}) for e in layered]
+    blind, seeing = (Committed(MODEL).commit(each).model for each in (pooled, layered))
+    assert blind is not None
+    assert seeing is not None
+    weights = dict(seeing.weights)
+    assert weights[LAYER + "late"] > 0.3
+    assert weights.get(LAYER + "early", 0.0) < 0.05
+    bad = [e for e in layered if not e.feasible]
+    signals = [{**e.measures, LAYER + "late": e.layers["late"]} for e in bad]
+    limits = [0.05 + model.margin for model in (blind, seeing)]
+    assert sum(blind.predict(each) > limits[0] for each in signals) < 0.3 * len(bad)
+    assert sum(seeing.predict(each) > limits[1] for each in signals) > 0.6 * len(bad)
 
 
 def test_audited_ones_that_it_would_have_rejected_weigh_for_those_never_seen():
