@@ -24,7 +24,7 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
     "compensation": ("least-squares", "mean", "none"),
     "scales": ("importance", "mse", "max", "percentile"),
     "scale_per": ("channel", "tensor"),
-    "rounding": ("compensated", "nearest"),
+    "rounding": ("refined", "compensated", "nearest"),
     "density": ("compensated", "magnitude"),
     "density_scope": ("matrix", "network"),
     "tokens": ("energy", "information", "official", "spikes", "random"),
@@ -66,7 +66,7 @@ class SurgeryOptions:
     compensation: str = "least-squares"
     scales: str = "importance"
     scale_per: str = "channel"
-    rounding: str = "compensated"
+    rounding: str = "refined"
     density: str = "compensated"
     density_scope: str = "matrix"
     tokens: str = "energy"
@@ -117,7 +117,7 @@ class SurgeryOptions:
             self.channels == "surgeon"
             or self.compensation == "least-squares"
             or self.scales == "importance"
-            or self.rounding == "compensated"
+            or self.rounding != "nearest"
             or self.density == "compensated"
         )
 

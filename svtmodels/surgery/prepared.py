@@ -181,9 +181,10 @@ class PreparedSurgery:
         columns = measured.columns(name, kept)
         products = measured.products(name)[columns][:, columns]
         importance = products.diagonal() if self.options.scales == "importance" else None
-        compensated = self.options.rounding == "compensated"
+        compensated = self.options.rounding != "nearest"
         weighing = products if compensated else None
-        codes, steps = quantise(source, bits, weighing, importance, rule, stays)
+        refine = self.options.rounding == "refined"
+        codes, steps = quantise(source, bits, weighing, importance, rule, stays, refine=refine)
         steps = steps * scale if rule.per_tensor else steps
         if compensated and measured.takes_shift(name):
             means = measured.means(name)[columns].to(weight)

@@ -35,6 +35,11 @@ class ScaleRule:
     name: str = "mse"
     per_tensor: bool = False
 
+    @property
+    def fixed(self) -> bool:
+        """Whether nothing but the weights decides, and all rows of a tensor alike."""
+        return self.per_tensor or self.name in ("max", "percentile")
+
 
 def nearest_codes(values: Tensor, scale: Tensor, bits: int) -> Tensor:
     """Codes nearest to values: whole numbers up to 2^(bits-1) - 1; -1 and 1 for one bit.
