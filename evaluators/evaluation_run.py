@@ -23,6 +23,7 @@ class EvaluationRun:
         images: forward passes of one image; one that ended early counts.
         answers: on the search images.
         latency: seconds that its network took for the search images.
+        entropies: cross-entropy [nats] of each search image that was asked.
     """
 
     def __init__(self, request: Request) -> None:
@@ -35,6 +36,7 @@ class EvaluationRun:
         self.images = 0
         self.answers: PairedAnswers | None = None
         self.latency = 0.0
+        self.entropies: list[float] = []
         self._seconds: dict[str, float] = {}
 
     @contextmanager

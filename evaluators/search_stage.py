@@ -1,12 +1,18 @@
-"""How the search images judge a candidate: until a test is sure, or all of them."""
+"""How the search images judge a candidate: until a test is sure, or all of them.
+
+Of all of them the mean cross-entropy [nats] is noted, too: it tells what a candidate loses on other
+images better than the share of right answers does, which jumps with every image.
+"""
 
 from __future__ import annotations
 
 import itertools
+import math
 import time
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -75,6 +81,21 @@ class SearchStage:
         self._says_no(run, test)
         return True
 
+    @torch.inference_mode()
+    def sample(self, run: EvaluationRun, runner: Runner, images: int) -> None:
+        """Ask the first images alone, or all where they are no more, and judge nothing.
+
+        Args:
+            run: where everything is noted.
+            runner: of the candidate's network.
+            images: from 1 up.
+        """
+        first = np.arange(min(images, len(self._images)))
+        differences = np.zeros(len(self._images), np.int64)
+        for rows in _cut(first, self._batch):
+            differences[rows] = self._ask(run, runner, rows)
+        self._note_means(run, differences, first)
+
     def _until_sure(self, run: EvaluationRun, runner: Runner, draw: Draw, test: DropTest) -> bool:
         differences = np.zeros(len(draw.order), np.int64)
         for rows in _cut(draw.order, self._batch):
@@ -119,9 +140,11 @@ class SearchStage:
         """Whether the trained network is right minus whether the candidate is, per image."""
         images, labels = self._take(rows)
         started = time.perf_counter()
-        right = (runner(images, Images("search", rows)).argmax(1) == labels).numpy()
+        logits = runner(images, Images("search", rows))
+        right = (logits.argmax(1) == labels).numpy()
         run.latency += time.perf_counter() - started
         run.images += len(rows)
+        run.entropies += F.cross_entropy(logits.double(), labels, reduction="none").tolist()
         return self._parent_right[rows].astype(np.int64) - right
 
     def _take(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
@@ -158,6 +181,9 @@ class SearchStage:
             "n_search": count,
             "drop": lost / count,
         }
+        if count == len(self._images):
+            # The exact sum: images that came in another order give the same.
+            run.measures["cross_entropy"] = math.fsum(run.entropies) / count
 
 
 def _cut(order: NDArray[np.int64], batch_size: int, also: int = 0) -> list[NDArray[np.int64]]:

@@ -36,6 +36,7 @@ _MEASURES = (
     "accuracy",
     "n_search",
     "drop",
+    "cross_entropy",
     "synops",
     "energy_mj",
     "energy_literature_mj",
@@ -157,7 +158,7 @@ def member_record(
         "synops": measures["synops"],
         "energy_mj": measures["energy_mj"],
         "energy_literature_mj": measures["energy_literature_mj"],
-        "drift": measures["drift"],
+        "drift": measures.get("drift"),
         "path": f"members/{member.key}",
     }
 

@@ -93,7 +93,7 @@ def test_measures_of_a_complete_evaluation() -> None:
 
 
 def test_too_many_bytes_end_it_before_any_forward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    judge = evaluator(max_bytes=50_000)
+    judge = evaluator(max_bytes=40_000)
 
     def must_not_run(self: Spikformer, x: torch.Tensor) -> torch.Tensor:
         raise AssertionError("forward pass")
@@ -102,7 +102,7 @@ def test_too_many_bytes_end_it_before_any_forward_pass(monkeypatch: pytest.Monke
     got = judge(Request(RUINED, audited=True))
     assert (got.state, got.stage, got.image_evaluations) == (State.INFEASIBLE, Stage.STATIC, 0)
     assert set(got.measures) == {"bytes", "bytes_ratio", "parameters", "macs", "state_bytes"}
-    assert got.violation == pytest.approx(got.measures["bytes"] / 50_000 - 1)
+    assert got.violation == pytest.approx(got.measures["bytes"] / 40_000 - 1)
     assert got.violation > 0
     assert got.rejection is None
 
