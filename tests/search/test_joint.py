@@ -172,6 +172,15 @@ class TestCurve:
         curve.learn(x, 0.3 * x + rng.normal(0, 0.01, 400), np.ones(400))
         assert curve.spread == pytest.approx(0.01, rel=0.15)
 
+    def test_estimates_from_some_of_the_images_do_not_widen_it(self):
+        rng = np.random.default_rng(0)
+        x = rng.uniform(0, 0.2, 400)
+        whole = np.arange(400) % 2
+        noise = np.where(whole, 0.005, 0.05)
+        curve = DropCurve(0.1)
+        curve.learn(x, 0.3 * x + rng.normal(0, noise), np.where(whole, 1.0, 0.1))
+        assert curve.spread == pytest.approx(0.005, rel=0.25)
+
 
 class TestSweep:
     def test_every_point_is_on_the_front_of_damage_and_cost_among_single_moves(self):
@@ -247,6 +256,14 @@ class TestWorth:
         losses = np.array([[0.2, 0.45], [0.2, 0.3], [0.05, 0.9], [0.4, 0.4]])
         assert Worth(front, corner).best(losses, np.ones(4)) == 1
         assert Worth(front, corner).best(losses, np.array([1.0, 0.01, 1.0, 1.0])) in (0, 2)
+
+    def test_a_likely_gain_comes_before_a_larger_one_that_is_not(self):
+        front, corner = np.array([[0.1, 0.5], [0.3, 0.2]]), np.array([1.0, 1.0])
+        losses = np.array([[0.05, 0.05], [0.28, 0.19]])
+        assert Worth(front, corner).best(losses, np.array([0.2, 0.5])) == 1
+        assert Worth(front, corner).best(losses, np.array([0.3, 0.5])) == 0
+        dominated = np.array([[0.05, 0.05], [0.4, 0.4]])
+        assert Worth(front, corner).best(dominated, np.array([0.2, 0.5])) == 0
 
     def test_nothing_gains_where_all_is_dominated(self):
         front, corner = np.array([[0.1, 0.1]]), np.array([1.0, 1.0])
@@ -342,7 +359,7 @@ def test_the_trace_is_the_same_with_any_number_of_workers(tmp_path: Path):
 class TestBelief:
     @staticmethod
     def measured(
-        kl: float, drop: float, rng: np.random.Generator, images: int = 2000
+        entropy: float, drop: float, rng: np.random.Generator, images: int = 2000
     ) -> Evaluation:
         """One in six answers differs; what is lost beyond is as it is asked for."""
         worse = round(images * (1 / 12 + drop / 2))
@@ -351,28 +368,48 @@ class TestBelief:
         places = rng.permutation(images)[: worse + better]
         differences[places[:worse]], differences[places[worse:]] = 1, -1
         answers = PairedAnswers.of(differences, np.arange(images))
-        measures = {"kl": kl, "drop": drop, "n_search": images, "accuracy": 0.7}
+        measures = {"cross_entropy": entropy, "drop": drop, "n_search": images, "accuracy": 0.7}
         return Evaluation(Candidate(), State.COMPLETE, Stage.FULL, measures, answers=answers)
 
     def test_luck_is_taken_off(self):
         """Drops scatter by sampling alone: what is believed is nearly the truth."""
         rng = np.random.default_rng(0)
-        truth = np.full(200, 0.02)
-        error = np.sqrt((1 / 6) / 2000)
-        found = [self.measured(0.1, d, rng) for d in truth + rng.normal(0, error, 200)]
-        believed = believed_drops(found, lambda kl: 0.2 * kl, float(error))
-        assert abs(believed - 0.02).max() < 0.004
-        assert min(e.measures["drop"] for e in found) < 0.0
+        truth = rng.uniform(0.0, 0.03, 200)
+        luck = rng.normal(0, np.sqrt((1 / 6) / 2000), 200)
+        found = [self.measured(0.7 + 3 * t, t + e, rng) for t, e in zip(truth, luck, strict=True)]
+        believed = believed_drops(found, [True] * 200)
+        assert abs(believed - truth).max() < 0.006
+        assert abs(luck).max() > 0.02
 
     def test_what_really_differs_is_believed(self):
         """Where drops scatter far more than sampling explains, measurements count."""
         rng = np.random.default_rng(0)
         drops = rng.normal(0.02, 0.05, 100)
-        believed = believed_drops(
-            [self.measured(0.1, d, rng) for d in drops], lambda kl: 0.2 * kl, 0.05
-        )
+        found = [self.measured(0.7, d, rng) for d in drops]
+        believed = believed_drops(found, [True] * 100)
         assert np.corrcoef(believed, drops)[0, 1] > 0.99
         assert abs(believed - drops).max() < 0.01
+
+    def test_those_that_were_let_through_for_their_luck_do_not_draw_the_line(self):
+        """Of 400 that lose 0.03, those that measured 0.015 and less; 40 were asked anyway."""
+        rng = np.random.default_rng(1)
+        error = np.sqrt((1 / 6) / 2000)
+        fair = [self.measured(0.7 + 3 * t, t + rng.normal(0, error), rng) for t in [0.0, 0.03] * 20]
+        drawn = 0.03 + rng.normal(0, error, 400)
+        lucky = [self.measured(0.79, d, rng) for d in drawn[drawn <= 0.015]]
+        assert len(lucky) > 10
+        believed = believed_drops([*fair, *lucky], [True] * 40 + [False] * len(lucky))
+        assert believed[40:].mean() == pytest.approx(0.03, abs=0.005)
+        assert believed_drops([*fair, *lucky], [True] * (40 + len(lucky)))[40:].mean() < 0.026
+
+    def test_what_was_not_asked_everything_keeps_its_estimate(self):
+        rng = np.random.default_rng(0)
+        found = [self.measured(0.7 + 3 * d, d, rng) for d in (0.0, 0.01, 0.02, 0.03, 0.04, 0.05)]
+        measures = {"drop": 0.07, "n_search": 300, "accuracy": 0.6}
+        partial = Evaluation(Candidate(), State.REJECTED, Stage.SUBSET, measures)
+        assert believed_drops([*found, partial], [True] * 7)[-1] == 0.07
+        few = [*found[:5], partial]
+        assert believed_drops(few, [True] * 6).tolist() == [e.measures["drop"] for e in few]
 
 
 def test_with_a_limit_it_chooses_what_it_believes_to_keep_it(tmp_path: Path):

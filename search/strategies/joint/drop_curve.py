@@ -17,7 +17,7 @@ _PRIOR_WEIGHT = 0.3
 """Of each of them, against 1 for a measurement on all search images."""
 _MOST = 0.9
 _SPREAD = 0.012
-_SPREAD_WEIGHT = 4.0
+_SPREAD_WEIGHT = 2.0
 _LEAST_SPREAD = 0.004
 
 
@@ -28,8 +28,7 @@ class DropCurve:
         base: divergence of the base of the probes.
 
     Attributes:
-        spread: standard deviation of a drop around the curve, the sampling error of the search
-            images included.
+        spread: standard deviation around the curve of what those that were measured in full lose.
     """
 
     def __init__(self, base: float) -> None:
@@ -45,8 +44,8 @@ class DropCurve:
 
         Args:
             divergences: measured `kl`, [N].
-            drops: measured, [N].
-            weights: share of the search images that each was measured on, [N].
+            drops: measured, or what is believed of them, [N].
+            weights: share of the search images that each was measured on, [N]; 1 of all.
         """
         x = np.asarray(divergences, dtype=np.float64)
         y = np.asarray(drops, dtype=np.float64)
@@ -57,7 +56,8 @@ class DropCurve:
         ws = np.concatenate([np.full(len(expected_x), _PRIOR_WEIGHT), w])
         order = np.argsort(xs, kind="stable")
         self._x, self._y = _isotonic(xs[order], ys[order], ws[order])
-        near = w * (y < 0.1)
+        # Estimates from some of the images scatter for reasons of their own.
+        near = (w >= 1) & (y < 0.1)
         errors = float((near * (y - self(x)) ** 2).sum())
         variance = (errors + _SPREAD_WEIGHT * _SPREAD**2) / (near.sum() + _SPREAD_WEIGHT)
         self.spread = max(float(np.sqrt(variance)), _LEAST_SPREAD)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from ....evaluators.evaluation import Evaluation
 from ....spaces.space import Point
 from ..base import Task
-from .belief import believed_drops
 from .cost_forecast import CostForecast
 from .damage import DamageModel
 from .drop_curve import DropCurve
@@ -49,15 +48,31 @@ class PlanModel:
         """Standard deviation of a drop around its forecast."""
         return self._curve.spread
 
-    def learn(self, points: Sequence[Point], evaluations: Sequence[Evaluation]) -> None:
-        """Fit everything anew to all evaluations with a measured divergence."""
-        self._damage.learn(points, [e.measures["kl"] for e in evaluations])
-        judged = [e.measures for e in evaluations if "drop" in e.measures]
-        most = max((m["n_search"] for m in judged), default=1.0)
+    def learn(
+        self,
+        points: Sequence[Point],
+        evaluations: Sequence[Evaluation],
+        believed: Mapping[Point, float],
+    ) -> None:
+        """Fit everything anew.
+
+        Args:
+            points: that were evaluated.
+            evaluations: of them, each with a measured divergence.
+            believed: drops, of the points that have one.
+        """
+        divergences = {p: e.measures["kl"] for p, e in zip(points, evaluations, strict=True)}
+        self._damage.learn(points, list(divergences.values()))
+        images = {
+            p: e.measures["n_search"]
+            for p, e in zip(points, evaluations, strict=True)
+            if p in believed
+        }
+        most = max(images.values(), default=1.0)
         self._curve.learn(
-            [m["kl"] for m in judged],
-            [m["drop"] for m in judged],
-            [m["n_search"] / most for m in judged],
+            [divergences[point] for point in images],
+            [believed[point] for point in images],
+            [count / most for count in images.values()],
         )
 
     def front(self, doubts: Floats | None = None) -> list[Point]:
@@ -77,10 +92,6 @@ class PlanModel:
                 it was made of nothing measured.
         """
         return self._curve(np.maximum(self.divergence(points) + corrections, 0.0))
-
-    def believed_drops(self, evaluations: Sequence[Evaluation]) -> Floats:
-        """What candidates that were measured on all search images really lose, [N]."""
-        return believed_drops(evaluations, self._curve, self._curve.spread)
 
     def losses(self, points: Sequence[Point], drops: Floats) -> Floats:
         """Objectives to be minimised, [N, M]: drops, and costs relative to the trained network."""

@@ -24,7 +24,7 @@ from ....spaces.space import Point, Space
 
 Floats = NDArray[np.float64]
 
-_UNIFORM = (3, 4, 6, 8)
+_UNIFORM = (3, 4, 5, 6, 8)
 """Bit-widths of all weights alike among which the base is looked for."""
 _DECAY = 0.5
 """Damage of the next level up, relative to a level's own, where none of a kind is known."""
