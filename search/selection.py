@@ -65,12 +65,15 @@ class Selection:
         return self._optimism(np.argmin(losses, axis=1))
 
     def _optimism(self, chosen: NDArray[np.int64]) -> float:
-        """Mean over resamples of drop on all images minus drop there; -1: nothing was chosen."""
+        """Mean over resamples of drop on all images minus drop there; -1: nothing was chosen.
+
+        At least 0: who is chosen for luck has no bad luck, but for the noise of few resamples.
+        """
         rows = np.flatnonzero(chosen >= 0)
         if not len(rows):
             return 0.0
         picked = chosen[rows]
-        return float((self.drops[picked] - self.losses[rows, picked]).mean())
+        return max(float((self.drops[picked] - self.losses[rows, picked]).mean()), 0.0)
 
 
 def corrected_accuracies(

@@ -136,7 +136,7 @@ def test_what_breaks_another_limit_is_no_rival():
     alone = corrected_accuracies([member], [member], OBJECTIVES, None, seed=0)[member.key]
     assert found[0.3] == alone
     # The best of 40 alike is two standard errors, 0.6 points each, above what it is worth.
-    assert alone - found[0.0] == pytest.approx(0.012, abs=0.004)
+    assert 0.006 < alone - found[0.0] < 0.016
 
 
 def test_what_was_not_asked_all_images_plays_no_part():
