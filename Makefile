@@ -14,7 +14,7 @@ export GOMP_SPINCOUNT ?= 0
 export MALLOC_MMAP_MAX_ ?= 0
 export MALLOC_TRIM_THRESHOLD_ ?= 8589934592
 
-.PHONY: demo test test-all check format bench-networks bench-engine bench-surgery bench-search bench-workers bench-order bench-prefix bench-gates bench-strategies bench-papers clean
+.PHONY: demo test test-all check format bench-networks bench-engine bench-surgery bench-search bench-workers bench-order bench-prefix bench-gates bench-belief bench-strategies bench-papers clean
 
 demo: $(VENV)/installed
 	rm -rf runs/demo
@@ -55,6 +55,9 @@ bench-strategies: $(VENV)/installed
 
 bench-gates: $(VENV)/installed
 	$(BIN)/python -m benchmarks.gates $(ARGUMENTS)
+
+bench-belief: $(VENV)/installed
+	$(BIN)/python -m benchmarks.belief $(ARGUMENTS)
 
 bench-prefix: $(VENV)/installed
 	$(BIN)/python -m benchmarks.prefix $(ARGUMENTS)
