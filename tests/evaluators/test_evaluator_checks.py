@@ -194,12 +194,14 @@ def test_a_drop_at_the_subsets_limit_passes() -> None:
 def test_checks_that_mean_nothing_are_refused() -> None:
     with pytest.raises(BadInput, match="a probe"):
         Checks(until=Stage.STATIC)
-    for wrong in ({"subset": -1}, {"until": Stage.SUBSET}):
-        with pytest.raises(BadInput, match=r"checks\.subset"):
-            Checks(**wrong)
-    for wrong in ({"max_drift": 0.5}, {"until": Stage.DRIFT}):
-        with pytest.raises(BadInput, match="know no drift"):
-            Checks(signals=False, **wrong)
+    with pytest.raises(BadInput, match=r"checks\.subset"):
+        Checks(subset=-1)
+    with pytest.raises(BadInput, match=r"checks\.subset"):
+        Checks(until=Stage.SUBSET)
+    with pytest.raises(BadInput, match="know no drift"):
+        Checks(signals=False, max_drift=0.5)
+    with pytest.raises(BadInput, match="know no drift"):
+        Checks(signals=False, until=Stage.DRIFT)
 
 
 @pytest.mark.parametrize("subset", [1, 20, 33, N_SEARCH, 1000])
