@@ -340,6 +340,17 @@ def test_a_limit_of_bytes_is_kept(tmp_path: Path):
     assert sum(e.measures["bytes"] <= 9_000 for e in judged) >= len(judged) - 4
 
 
+def test_what_is_known_twice_counts_twice_and_breaks_nothing(tmp_path: Path):
+    """As where two earlier searches that it starts from found the same."""
+    setup = Setup(strategy="joint", evaluator=SimulatedEvaluator(max_drop=0.05)).with_budget(20)
+    controller = run(setup, tmp_path / "first")
+    strategy = setup.make_strategy()
+    for evaluation in 2 * [e for e in controller.evaluations if e.state is not State.PROBED]:
+        strategy.learn(evaluation)
+    again = run(setup, tmp_path / "again", strategy=strategy)
+    assert again.counts.by_state[State.COMPLETE] > 0
+
+
 def test_everything_failing_is_survived(tmp_path: Path):
     setup = Setup(strategy="joint", evaluator=SimulatedEvaluator(failing=1.0)).with_budget(20)
     controller = run(setup, tmp_path / "ledger")

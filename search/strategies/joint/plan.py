@@ -59,20 +59,16 @@ class PlanModel:
         Args:
             points: that were evaluated.
             evaluations: of them, each with a measured divergence.
-            believed: drops, of the points that have one.
+            believed: drops, of the points that have a measured one.
         """
-        divergences = {p: e.measures["kl"] for p, e in zip(points, evaluations, strict=True)}
-        self._damage.learn(points, list(divergences.values()))
-        images = {
-            p: e.measures["n_search"]
-            for p, e in zip(points, evaluations, strict=True)
-            if p in believed
-        }
-        most = max(images.values(), default=1.0)
+        self._damage.learn(points, [e.measures["kl"] for e in evaluations])
+        pairs = zip(points, evaluations, strict=True)
+        judged = [(believed[p], e.measures) for p, e in pairs if "drop" in e.measures]
+        most = max((m["n_search"] for _, m in judged), default=1.0)
         self._curve.learn(
-            [divergences[point] for point in images],
-            [believed[point] for point in images],
-            [count / most for count in images.values()],
+            [m["kl"] for _, m in judged],
+            [drop for drop, _ in judged],
+            [m["n_search"] / most for _, m in judged],
         )
 
     def front(self, doubts: Floats | None = None) -> list[Point]:
