@@ -39,7 +39,8 @@ from .surgery_cache import shared_cache
 CODE_VERSION = 7
 """Raised whenever the same candidate may evaluate differently than before.
 
-7: bytes of two bits, and of one bit that was pruned: five codes share a byte.
+7: bytes of two bits, and of one bit that was pruned: five codes share a byte; rounding is refined;
+cross-entropy is a measure.
 6: more signals than the drift; the gate's images are one batch, left once the verdict is sure;
 recovery takes other images than the gate.
 """

@@ -72,35 +72,26 @@ class Checks:
     methods say here what their papers say.
 
     Attributes:
-        until: last stage; DRIFT: a probe, which runs no search image and is judged by nothing;
-            SUBSET: `subset` search images and no more, on which it is measured and not judged.
+        until: last stage; DRIFT: a probe, which runs no search image and is judged by nothing.
         max_drift: mean drift above which it is rejected; None: none is too much.
         subset: search images, the first ones, that are asked before all others (AQ4SViT's
             mini-batch); 0: none.
-        subset_drop: drop on these above which one that goes on to all others is rejected.
-        signals: whether the gate's images are run; if not, nothing is known of its drift.
+        subset_drop: drop on these above which it is rejected.
 
     Raises:
-        BadInput: another last stage, a subset below 0 or missing, or a drift that is to be judged
-            or probed and not to be measured.
+        BadInput: another last stage, or a subset below 0.
     """
 
     until: Stage = Stage.FULL
     max_drift: float | None = None
     subset: int = 0
     subset_drop: float = 0.0
-    signals: bool = True
 
     def __post_init__(self) -> None:
-        if self.until is Stage.STATIC:
-            raise BadInput("checks end at drift (a probe), subset or full; got static.")
-        if self.subset < (self.until is Stage.SUBSET):
-            raise BadInput(
-                f"checks.subset is {self.subset}; give a number of images from 0 up, from 1 up "
-                "where they are the last ones."
-            )
-        if not self.signals and (self.until is Stage.DRIFT or self.max_drift is not None):
-            raise BadInput("checks without signals know no drift: give no limit, and no probe.")
+        if self.until not in (Stage.DRIFT, Stage.FULL):
+            raise BadInput(f"checks end at drift (a probe) or full; got {self.until.value}.")
+        if self.subset < 0:
+            raise BadInput(f"checks.subset is a number of images from 0 up; got {self.subset}.")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -167,7 +158,7 @@ class Evaluation:
             ``cross_entropy`` (of its answers and the labels, nats). Rejected by
             subset: ``n_search`` up to the image that decided, and weighted estimates from these
             of what the other two are on all search images (`DropTest.estimate`), no plain means,
-            as images on which candidates differ come early; ended by the subset of `Checks`,
+            as images on which candidates differ come early; rejected by the subset of `Checks`,
             plain means over that subset;
             ``synops, energy_mj, energy_literature_mj`` (per image) after full. On the test split:
             ``accuracy_test, n_test, drop_test, drop_low, drop_high`` (95 % interval).
@@ -205,11 +196,6 @@ class Evaluation:
     def key(self) -> str:
         """Content key of the candidate."""
         return self.candidate.key
-
-    @property
-    def is_probe(self) -> bool:
-        """Whether it ended as it was meant to before any search image was asked."""
-        return self.state is State.PROBED and self.stage is Stage.DRIFT
 
     @property
     def feasible(self) -> bool:

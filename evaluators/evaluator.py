@@ -140,24 +140,20 @@ class Evaluator:
         with run.timed(Stage.STATIC):
             costs = self._builder.costs(run.candidate)
             run.measures |= static_measures(costs, self._parent_bytes)
-        excess, checks = self._excess(run.measures, _STATIC), run.request.checks
-        if excess > 0 and checks is None:
+        excess = self._excess(run.measures, _STATIC)
+        if excess > 0 and run.request.checks is None:
             return run.infeasible(excess)
         with run.timed(Stage.DRIFT):
             runner = self._runner(self._builder.build(run.candidate))
             run.images += self._builder.images_for(run.candidate)
             if run.request.is_probe:
                 self._probe(run, runner, costs)
-            elif checks is None or checks.signals:
+            else:
                 self._pass_gate(run, runner)
         if run.request.is_probe:
             return run.probed()
         if run.rejection is not None and run.obeys:
             return run.rejected()
-        if checks is not None and checks.until is Stage.SUBSET:
-            with run.timed(Stage.SUBSET):
-                self._search_stage.sample(run, runner, checks.subset)
-            return run.probed()
         counted = SynOpCounter(runner.network, runner.program)
         with run.timed(Stage.SUBSET), counted:
             done = self._search_stage(run, runner, self._allowed_drop(run))

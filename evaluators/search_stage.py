@@ -81,21 +81,6 @@ class SearchStage:
         self._says_no(run, test)
         return True
 
-    @torch.inference_mode()
-    def sample(self, run: EvaluationRun, runner: Runner, images: int) -> None:
-        """Ask the first images alone, or all where they are no more, and judge nothing.
-
-        Args:
-            run: where everything is noted.
-            runner: of the candidate's network.
-            images: from 1 up.
-        """
-        first = np.arange(min(images, len(self._images)))
-        differences = np.zeros(len(self._images), np.int64)
-        for rows in _cut(first, self._batch):
-            differences[rows] = self._ask(run, runner, rows)
-        self._note_means(run, differences, first)
-
     def _until_sure(self, run: EvaluationRun, runner: Runner, draw: Draw, test: DropTest) -> bool:
         differences = np.zeros(len(draw.order), np.int64)
         for rows in _cut(draw.order, self._batch):

@@ -63,14 +63,10 @@ class Observer(Protocol):
 
 @dataclass(slots=True)
 class Counts:
-    """What became of the candidates of a search; `hits` are suggestions made before.
-
-    `probes` are evaluations that were to end before any search image.
-    """
+    """What became of the candidates of a search; `hits` are suggestions made before."""
 
     by_state: dict[State, int] = field(default_factory=lambda: dict.fromkeys(State, 0))
     rejected_by: dict[Stage, int] = field(default_factory=lambda: dict.fromkeys(Stage, 0))
-    probes: int = 0
     hits: int = 0
     duplicates: int = 0
     image_evaluations: int = 0
@@ -83,12 +79,11 @@ class Counts:
     @property
     def candidates(self) -> int:
         """The same without probes."""
-        return self.evaluations - self.probes
+        return self.evaluations - self.by_state[State.PROBED]
 
     def add(self, evaluation: Evaluation) -> None:
         """Count a committed evaluation."""
         self.by_state[evaluation.state] += 1
-        self.probes += evaluation.is_probe
         self.image_evaluations += evaluation.image_evaluations
         if evaluation.state is State.REJECTED and evaluation.rejection is not None:
             self.rejected_by[evaluation.rejection.stage] += 1
@@ -180,8 +175,6 @@ class Controller:
         # Those that are known or on their way.
         self._requested: set[Suggestion] = set()
         self._candidates = 0
-        # Points of the space that were asked everything.
-        self._points: set[Candidate] = set()
         self._suggested = 0
         self._committed = 0
         self._repeats = 0
@@ -255,8 +248,6 @@ class Controller:
         self._requested.add(suggestion)
         candidate, checks = suggestion.candidate, suggestion.checks
         self._candidates += not suggestion.probe
-        if checks is None or checks.until is Stage.FULL:
-            self._points.add(candidate)
         audited = checks is None and self._gate.audits(candidate.key)
         return _Open(suggestion, Request(candidate, self._gate.current, audited, checks=checks))
 
@@ -292,7 +283,7 @@ class Controller:
         budget = self._budget
         if self._candidates >= budget.candidates:
             return True
-        if self._space_size is not None and len(self._points) >= self._space_size:
+        if self._space_size is not None and self._candidates >= self._space_size:
             return True
         if self._repeats >= _REPEATS or self._stalled:
             return True

@@ -34,7 +34,7 @@ class Progress:
     def committed(self, evaluation: Evaluation, hit: bool) -> None:
         """Take a commit in and refresh the line if it is time."""
         now = time.monotonic()
-        if not hit and not evaluation.is_probe:
+        if not hit and evaluation.state is not State.PROBED:
             self._times.append(now)
         if now - self._shown >= (_REFRESH_SECONDS if self._live else _PLAIN_SECONDS):
             self._shown = now
@@ -47,7 +47,7 @@ class Progress:
     def line(self) -> str:
         """The status as text."""
         counts, total = self._counts, self._budget.candidates
-        done, probes = counts.candidates, counts.probes
+        done, probes = counts.candidates, counts.by_state[State.PROBED]
         rejected = counts.by_state[State.REJECTED]
         stages = ", ".join(f"{n} by {s.value}" for s, n in counts.rejected_by.items() if n)
         best = "none feasible yet"

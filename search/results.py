@@ -158,7 +158,7 @@ def member_record(
         "synops": measures["synops"],
         "energy_mj": measures["energy_mj"],
         "energy_literature_mj": measures["energy_literature_mj"],
-        "drift": measures.get("drift"),
+        "drift": measures["drift"],
         "path": f"members/{member.key}",
     }
 

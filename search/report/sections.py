@@ -22,7 +22,7 @@ _OUTCOMES = (
     ("failed", "Failed", "the evaluation raised an error"),
     ("lost", "Lost", "its worker died and no attempt was left"),
     ("quarantined", "Quarantined", "took down several workers"),
-    ("probed", "Probed", "measured as far as was asked for, judged by nothing"),
+    ("probed", "Probed", "asked for signals alone, judged by nothing"),
 )
 
 

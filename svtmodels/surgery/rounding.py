@@ -2,9 +2,9 @@
 
 The loss of a row w that became codes q with step s is ``(w - s q) H (w - s q)^T``, H the second
 moments of its input. `compensated` is GPTQ (arXiv 2210.17323): one pass, each error spread over the
-columns behind it. `refined` starts there, for several steps, and then takes every code anew while
-the others stand still, and the step that fits the codes best, until nothing changes: coordinate
-descent (QuantEase, arXiv 2309.01885), so the loss falls with every move.
+columns behind it. `refined` starts there, for several steps, and then takes the step that fits the
+codes best and every code anew while the others stand still, a few times over: coordinate descent
+(QuantEase, arXiv 2309.01885), so the loss falls with every move.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class ScaleRule:
 
     @property
     def fixed(self) -> bool:
-        """Whether nothing but the weights decides, and all rows of a tensor alike."""
+        """Whether steps stay as the rule finds them, whatever rounding loses by them."""
         return self.per_tensor or self.name in ("max", "percentile")
 
 

@@ -38,7 +38,6 @@ class Table:
         bytes: of a candidate.
         macs: of a candidate.
         failing: keys of candidates whose evaluation raises.
-        luck: by key, what a mini-batch says too much of the drop, less the more images it has.
         granularities: of the spaces, coarse to fine.
     """
 
@@ -48,7 +47,6 @@ class Table:
     bytes: Callable[[Candidate], int]
     macs: Callable[[Candidate], int] = lambda candidate: 1
     failing: set[str] = field(default_factory=set)
-    luck: dict[str, float] = field(default_factory=dict)
     granularities: Sequence[Granularity] = (
         Granularity.NETWORK,
         Granularity.STAGE,
@@ -88,10 +86,8 @@ class Table:
         if candidate.key in self.failing:
             return Evaluation(candidate, State.FAILED, Stage.STATIC, error="no such luck")
         drop = self.drop(candidate)
-        measures = dict(self.price(candidate))
-        if checks.signals:
-            measures["drift"] = 10 * drop
-        images = GATE_IMAGES * checks.signals
+        measures = {**self.price(candidate), "drift": 10 * drop}
+        images = GATE_IMAGES
         if suggestion.probe:
             return Evaluation(
                 candidate, State.PROBED, Stage.DRIFT, measures, image_evaluations=images
@@ -99,13 +95,6 @@ class Table:
         verdict = None
         if checks.max_drift is not None and measures["drift"] > checks.max_drift:
             verdict = Rejection(Stage.DRIFT, measures["drift"], checks.max_drift)
-        elif checks.until is Stage.SUBSET:
-            asked = min(checks.subset, SEARCH_IMAGES)
-            lost = drop + self.luck.get(candidate.key, 0.0) * (1 - asked / SEARCH_IMAGES)
-            measures |= {"drop": lost, "accuracy": PARENT - lost, "n_search": asked}
-            return Evaluation(
-                candidate, State.PROBED, Stage.SUBSET, measures, image_evaluations=images + asked
-            )
         elif checks.subset and drop > checks.subset_drop:
             verdict = Rejection(Stage.SUBSET, drop, checks.subset_drop)
             images += checks.subset
@@ -119,7 +108,7 @@ class Table:
                 violation=drop,
                 image_evaluations=images,
             )
-        measures |= {"drop": drop, "accuracy": PARENT - drop, "n_search": SEARCH_IMAGES}
+        measures |= {"drop": drop, "accuracy": PARENT - drop}
         violation = max(drop - (limits.drop or 1.0), 0.0)
         if limits.bytes is not None:
             violation += max(measures["bytes"] / limits.bytes - 1, 0.0)

@@ -132,27 +132,17 @@ class SimulatedEvaluator:
         known: dict[str, float],
     ) -> Evaluation:
         """What a strategy asked for, and nothing else."""
-        images = CALIBRATION_IMAGES * checks.signals
-        if not checks.signals:
-            unknown = ("drift", "drift_last", "flips", "flips_last", "kl", "disagreement")
-            measures, known = (
-                {name: value for name, value in each.items() if name not in unknown}
-                for each in (measures, known)
-            )
+        images = CALIBRATION_IMAGES
         if checks.until is Stage.DRIFT:
             energy = {name: measures[name] for name in ("synops", "energy_mj")}
             return _evaluation(
                 request, State.PROBED, Stage.DRIFT, known | energy, None, 0.0, images
             )
-        drift, drop = measures.get("drift", 0.0), measures["drop"]
+        drift, drop = measures["drift"], measures["drop"]
         if checks.max_drift is not None and drift > checks.max_drift:
             verdict = Rejection(Stage.DRIFT, drift, checks.max_drift)
             excess = drift - checks.max_drift
             return _evaluation(request, State.REJECTED, Stage.DRIFT, known, verdict, excess, images)
-        if checks.until is Stage.SUBSET:
-            some = known | self._sampled(request.candidate.key, measures, checks.subset)
-            images += checks.subset
-            return _evaluation(request, State.PROBED, Stage.SUBSET, some, None, 0.0, images)
         if checks.subset and drop > checks.subset_drop:
             verdict = Rejection(Stage.SUBSET, drop, checks.subset_drop)
             some, excess = {**measures, "n_search": checks.subset}, drop - checks.subset_drop
@@ -165,13 +155,6 @@ class SimulatedEvaluator:
         return _evaluation(
             request, state, Stage.FULL, measures, None, violation, images + SEARCH_IMAGES
         )
-
-    def _sampled(self, key: str, measures: dict[str, float], images: int) -> dict[str, float]:
-        """Drop on some images, more or less the one on all."""
-        drop = measures["drop"] + 0.02 * (share(key, "sample") - 0.5) * (
-            1 - min(images / SEARCH_IMAGES, 1)
-        )
-        return {"drop": drop, "accuracy": PARENT_ACCURACY - drop, "n_search": images}
 
     def _allowed_drop(self, request: Request, measures: dict[str, float]) -> float | None:
         if self.max_drop is not None:

@@ -11,14 +11,14 @@ from simulated import SITES, SimulatedBackend, SimulatedEvaluator
 from simulated_search import OBJECTIVES, REFERENCE, Setup, digest, events, run
 from typing_extensions import override
 
-from spikefront.evaluators.evaluation import PROBE, WHOLE, Checks, Evaluation, Stage, State
+from spikefront.evaluators.evaluation import PROBE, WHOLE, Evaluation, State
 from spikefront.search import controller as controller_module
 from spikefront.search.config_sections import GateSection
 from spikefront.search.controller import Controller
 from spikefront.search.front import Front
 from spikefront.search.strategies import Strategy, Suggestion
 from spikefront.search.strategies.uniform_random import RandomStrategy
-from spikefront.spaces import Candidate, Granularity, SiteKind, Space
+from spikefront.spaces import Granularity, SiteKind, Space
 
 STRATEGIES = ("random", "nsga2")
 UNGATED = GateSection(enabled=False)
@@ -224,46 +224,3 @@ def test_probes_do_not_count(tmp_path: Path):
     assert controller.counts.candidates == 4
     assert controller.counts.by_state[State.PROBED] >= 27
     assert controller.counts.to_dict()["probed"] == controller.counts.by_state[State.PROBED]
-
-
-class Sampling(Probing):
-    """Mini-batches that end there in place of probes."""
-
-    @override
-    def suggest(self, index: int) -> Suggestion:
-        given = super().suggest(index)
-        sample = Checks(Stage.SUBSET, subset=5)
-        return Suggestion(given.candidate, sample if given.probe else WHOLE)
-
-
-def test_what_was_asked_search_images_counts(tmp_path: Path):
-    """As a candidate of a budget; but it cannot enter the front, and so is no lack of growth."""
-    setup = Setup(evaluator=SimulatedEvaluator(max_drop=0.6)).with_budget(15, patience=4)
-    controller = run(setup, tmp_path / "ledger", strategy=Sampling())
-    assert controller.counts.candidates == controller.counts.evaluations == 15
-    assert (controller.counts.by_state[State.PROBED], controller.counts.probes) == (13, 0)
-    assert all(m.stage is Stage.FULL for m in controller.front.members)
-
-
-class Twice(Strategy):
-    """All points of a space on a mini-batch, then all of them in full, and so on."""
-
-    _axes = tuple(zip(TINY[0].axes, (1, len(TINY[0].axes[0].levels)), strict=True))
-
-    @override
-    def suggest(self, index: int) -> Suggestion:
-        time, weight = (axis.assign(index % 6 // n % len(axis.levels)) for axis, n in self._axes)
-        sample = Checks(Stage.SUBSET, subset=5)
-        return Suggestion(Candidate.of({**time, **weight}), WHOLE if index >= 6 else sample)
-
-    @override
-    def update(self, index: int, evaluation: Evaluation) -> None:
-        pass
-
-
-def test_a_space_is_exhausted_once_all_of_it_was_asked_everything(tmp_path: Path):
-    assert TINY[0].size == 6
-    setup = replace(Setup(), spaces=TINY, window=1).with_budget(1_000)
-    controller = run(setup, tmp_path / "ledger", strategy=Twice())
-    assert [e.state is State.PROBED for e in controller.evaluations] == [True] * 6 + [False] * 6
-    assert controller.counts.hits == 0

@@ -11,8 +11,6 @@ Floats = NDArray[np.float64]
 
 _LOOKS = 400
 """Volumes that are computed for one choice, at most."""
-
-
 _LIKELY = 0.3
 """Less likely points come only if no likely one is worth anything. What would be so much smaller
 that a small chance of it is worth more fails again and again: chances err alike for all that is
