@@ -48,7 +48,8 @@ down.
 * **second order**: the same method on this project's surgery, recovered on 128 calibration images,
   with scales and biases of 16 bits.
 * `psvit`, `primesvt`: channels. `aq4svit`: bits. `l1p`, `dsp`: synapse pruning, single weights and
-  dimensions. `tp-spikformer`: tokens, which saves MACs and no bytes. `joint`: all kinds at once.
+  dimensions. `tp-spikformer`: tokens, which saves MACs and no bytes. `joint`: all kinds at once;
+  `joint-channels` and `joint-bits`: one kind alone.
 * The methods choose the smallest model that kept the limit on the search images, which flatters it
   the more the more of them were tried. `joint` chooses the smallest that it believes to keep it;
   *smallest member* is what the others' rule would have chosen of its candidates.
@@ -56,6 +57,23 @@ down.
 The papers' own figures, on ImageNet and networks a hundred times as large: PSViT saves 22.4 % and
 PrimeSVT 26.68 % at 3 points, AQ4SViT up to 82.5 % (greedy) and 90 % (beam) at 1.5 points.
 """
+
+_EARLY = """## As many image evaluations
+
+The smallest candidate that had kept the limit of 1.5 points on the search images when `joint` had
+spent what each method spent in all, and how much it had spent until it had one at least as small as
+what the method chose. Methods that save bytes; their limits stand above.
+
+"""
+_EARLY_HEADER = (
+    "network",
+    "method",
+    "image evaluations",
+    "saved",
+    "joint saves by then",
+    "joint is there after",
+    "times fewer",
+)
 
 _GATE = """## What gate and mini-batch of AQ4SViT save
 
@@ -92,6 +110,8 @@ def page(record: Mapping[str, Any]) -> str:
         rows = [row for row in searches if row["network"] == network]
         cells = [line for row in rows for line in _lines(row)]
         parts.append(f"## {network}\n\n{_markdown(_HEADER, cells)}\n")
+    if early := list(_early_cells(searches)):
+        parts.append(f"{_EARLY}{_markdown(_EARLY_HEADER, early)}\n")
     if gate := list(_gate_cells(searches)):
         parts.append(f"{_GATE}{_markdown(_GATE_HEADER, gate)}\n")
     if tokens:
@@ -166,6 +186,29 @@ def _tested(model: Row) -> str:
 
 def _points(share: float) -> str:
     return f"{100 * share:g}"
+
+
+def _early_cells(rows: Sequence[Row]) -> Iterator[tuple[str, ...]]:
+    for network in _networks(rows):
+        own = {row["method"]: row for row in rows if row["network"] == network}
+        if JOINT not in own:
+            continue
+        progress = own[JOINT]["progress"]
+        for name, row in own.items():
+            if name.startswith(JOINT) or row["model"] is None or row["model"]["bytes_ratio"] >= 1:
+                continue
+            spent, ratio = row["image_evaluations"], row["model"]["bytes_ratio"]
+            by_then = [found for images, found in progress if images <= spent]
+            there = next((images for images, found in progress if found <= ratio), None)
+            yield (
+                network,
+                name,
+                f"{spent:,}",
+                _saved(row),
+                f"{1 - by_then[-1]:.1%}" if by_then else "-",
+                "never" if there is None else f"{there:,}",
+                "-" if there is None else f"{spent / there:.1f}",
+            )
 
 
 def _gate_cells(rows: Sequence[Row]) -> Iterator[tuple[str, ...]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ class Run:
         objectives: what the front is of.
         candidates: at most.
         levels: of the space; None leaves them to the method's paper.
+        gate_images: that drift and divergence are measured on.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Run:
     objectives: tuple[str, ...] = ("accuracy", "bytes")
     candidates: int = _ALL
     levels: Mapping[str, Any] | None = None
+    gate_images: int = 256
 
 
 _CHANNELS: Mapping[str, Any] = {"channel": [tenths / 10 for tenths in range(1, 11)]}
@@ -61,8 +64,23 @@ _JOINT: Mapping[str, Any] = {
 _SECOND_ORDER = SurgeryOptions(recovery_images=128, vectors="float16")
 """More recovery images than the default: on `spikformer-cifar10` candidates of 2 and 3 bits lost 1
 to 3 points less than with 32 (`make bench-surgery` has the default)."""
-_GATE_IMAGES = 256
+_PROBES = 128
+"""Images of a probe of `joint`, which asks for as many probes as there are axes, and more."""
 _OFF: Mapping[str, Any] = {"gate": False, "mini_batch": False}
+
+
+def _joint(name: str, max_drop: float, levels: Mapping[str, Any]) -> Run:
+    return Run(
+        name,
+        {"name": "joint"},
+        OWN,
+        max_drop,
+        candidates=250,
+        levels=levels,
+        gate_images=_PROBES,
+    )
+
+
 RUNS: Mapping[str, Run] = {
     run.name: run
     for run in (
@@ -77,7 +95,9 @@ RUNS: Mapping[str, Run] = {
         Run("primesvt-own", {"name": "primesvt"}, OWN),
         Run("aq4svit-greedy-own", {"name": "aq4svit-greedy"}, OWN),
         Run("aq4svit-greedy-own-ungated", {"name": "aq4svit-greedy", "options": _OFF}, OWN),
-        Run("joint", {"name": "joint"}, OWN, 0.015, candidates=250, levels=_JOINT),
+        _joint("joint", 0.015, _JOINT),
+        _joint("joint-channels", 0.03, {k: _JOINT[k] for k in ("channel", "residual")}),
+        _joint("joint-bits", 0.015, {"weight": _JOINT["weight"]}),
     )
 }
 """By name, in the order of the page."""
@@ -106,7 +126,7 @@ def config(run: Run, network: str, setting: Setting, folder: Path) -> dict[str, 
         "model": model,
         "data": data,
         "objectives": list(run.objectives),
-        "evaluation": {"gate_images": _GATE_IMAGES},
+        "evaluation": {"gate_images": run.gate_images},
         "strategy": dict(run.strategy),
         "budget": {"candidates": run.candidates, "seconds": float(setting.seconds)},
         # One after the other, so each is suggested with all that is known.
@@ -178,8 +198,21 @@ def search_row(run: Run, network: str, folder: RunFolder) -> dict[str, Any]:
         "finished": bool(outcome["finished"]),
         "model": None if model is None else _measures(model),
         "smallest": _measures(members[0]) if members else None,
+        "progress": _progress(table),
         "outcome": outcome,
     }
+
+
+def _progress(table: Mapping[str, Sequence[Any]]) -> list[tuple[int, float]]:
+    """Image evaluations spent, and the bytes' ratio, whenever a smaller one kept the limits."""
+    spent, smallest, found = 0, math.inf, []
+    names = ("image_evaluations", "state", "stage", "bytes_ratio")
+    for images, state, stage, ratio in zip(*(table[name] for name in names), strict=True):
+        spent += images
+        if (state, stage) == ("complete", "full") and ratio < smallest:
+            smallest = ratio
+            found.append((spent, ratio))
+    return found
 
 
 _MEASURES = (

@@ -95,7 +95,9 @@ def made_up_run(folder: Path, **front: Any) -> RunFolder:
     (folder / "front.json").write_text(json.dumps(record))
     evaluations = {
         "key": ["a", "b", "a"],
+        "state": ["infeasible", "rejected", "complete"],
         "stage": ["full", "drift", "full"],
+        "bytes_ratio": [0.2, 0.1, 0.25],
         "image_evaluations": [100, 20, 100],
         "seconds": [1.0, 0.25, 1.0],
     }
@@ -107,6 +109,7 @@ def test_the_row_of_a_run(tmp_path: Path) -> None:
     row = search_row(RUNS["psvit"], "net", made_up_run(tmp_path / "run"))
     assert (row["candidates"], row["evaluations"], row["full_evaluations"]) == (2, 3, 2)
     assert (row["image_evaluations"], row["seconds"]) == (220, 2.25)
+    assert row["progress"] == [(220, 0.25)]
     assert (row["trained"], row["trained_test"], row["trained_macs"]) == (0.8, 0.75, 80)
     assert row["model"] == {name: value for name, value in MODEL.items() if name != "path"}
     assert (row["met"], row["finished"], row["limit"], row["n_search"]) == (True, True, 0.03, 2000)
@@ -183,6 +186,7 @@ def rows() -> list[dict[str, Any]]:
     }
     ungated = {"method": "aq4svit-greedy-own-ungated", "image_evaluations": 9000}
     missed = {"method": "joint", "model": None, "met": False, "finished": False}
+    missed["progress"] = [(1500, 0.3), (2000, 0.2)]
     tokens = {
         "part": "tokens",
         "network": NETWORKS[0],
@@ -213,6 +217,9 @@ def test_the_page_is_made_of_the_record_alone(tmp_path: Path) -> None:
         "| -1.00 [-2.00, +0.10] | 12 | 3,000 | 12 |"
     ) in shown
     assert "| joint (limits not met, not finished) | second order | 1.5 | - | - | - | - |" in shown
+    name = f"| {NETWORKS[0]} | aq4svit-greedy-own"
+    assert f"{name} | 3,000 | 75.0% | 80.0% | 2,000 | 1.5 |" in shown
+    assert f"{name}-ungated | 9,000 | 75.0% | 80.0% | 2,000 | 4.5 |" in shown
     assert f"| {NETWORKS[0]} | 3,000 | 9,000 | 3.00 | 75.0% | 75.0% |" in shown
     assert f"| {NETWORKS[0]} | energy | 80.00% | 75.00% | 5.00 |" in shown
     assert "10,000 test images" in shown and "2,000 search" in shown

@@ -1,4 +1,4 @@
-"""The model that `joint` plans with: damages, the curve to accuracy drops, costs."""
+"""The model that `joint` plans with: damages, what is known of drops, costs."""
 
 from __future__ import annotations
 
@@ -8,17 +8,40 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ....evaluators.evaluation import Evaluation
+from ....evaluators.evaluation import Evaluation, Stage
 from ....spaces.space import Point
 from ..base import Task
 from .cost_forecast import CostForecast
 from .damage import DamageModel
-from .drop_curve import DropCurve
 from .sweep import Sweep, Weighted
 
 Floats = NDArray[np.float64]
 
 ACCURACY = "accuracy"
+
+
+_SPREAD = 0.012
+_SPREAD_WEIGHT = 2.0
+_LEAST_SPREAD = 0.004
+"""Standard deviation of a believed drop around a well-known forecast: at first, and the number of
+candidates that this is worth; at least."""
+_DOUBTED = 0.3
+"""Share of a drop that may be doubted, at most. Damages are never below 0: those that are little
+known and large are no chance of a small one.
+"""
+_NEAR = 0.04
+"""Drops below this one show the spread."""
+_WHOLE_ERROR = 0.004
+_IMAGE_ERROR = 0.35
+"""Standard deviation of what is believed of a candidate that was asked all search images; of the
+estimate from some of them, times the root of their number."""
+_BEYOND = 0.02
+"""Estimates that ended an evaluation count as so much beyond the limit, at most: the fewer images
+it took, the farther they are off."""
+_PER_NAT = 0.5
+_UNSEEN_ERROR, _UNSEEN_SHARE = 0.015, 0.3
+"""Drop per nat of divergence beyond the base, where nothing else is known, and its standard
+deviation: an absolute part and a share."""
 
 
 class PlanModel:
@@ -27,8 +50,8 @@ class PlanModel:
     Args:
         task: what is searched, and for what.
         costs: of points.
-        tables: damages per axis, beyond the base.
-        base: divergence of the base.
+        tables: damages per axis, in nats.
+        base: divergence of the base of the probes.
     """
 
     def __init__(
@@ -36,17 +59,13 @@ class PlanModel:
     ) -> None:
         self._task = task
         self._costs = costs
-        self._damage = DamageModel(tables, base)
-        self._curve = DropCurve(base)
+        self._damage = DamageModel(tables)
+        self._base = base
+        self._spread = _SPREAD
         names = [o.name for o in task.objectives if o.name != ACCURACY]
         # All objectives weigh alike.
         priced: list[Weighted] = [term for name in names for term in costs.terms(name)]
         self._sweep = Sweep(priced, len(task.space.axes))
-
-    @property
-    def spread(self) -> float:
-        """Standard deviation of a drop around its forecast."""
-        return self._curve.spread
 
     def learn(
         self,
@@ -61,33 +80,39 @@ class PlanModel:
             evaluations: of them, each with a measured divergence.
             believed: drops, of the points that have a measured one.
         """
-        self._damage.learn(points, [e.measures["kl"] for e in evaluations])
-        pairs = zip(points, evaluations, strict=True)
-        judged = [(believed[p], e.measures) for p, e in pairs if "drop" in e.measures]
-        most = max((m["n_search"] for _, m in judged), default=1.0)
-        self._curve.learn(
-            [m["kl"] for _, m in judged],
-            [drop for drop, _ in judged],
-            [m["n_search"] / most for _, m in judged],
-        )
+        if not points:
+            return
+        pairs = list(zip(points, evaluations, strict=True))
+        drops, errors = np.array([self._observed(e, believed.get(p)) for p, e in pairs]).T
+        self._damage.learn(points, drops, errors)
+        whole = np.array([e.stage is Stage.FULL for e in evaluations], dtype=bool)
+        near = whole & (drops < _NEAR)
+        lost = ((drops - self.drops(points)) ** 2)[near].sum() + _SPREAD_WEIGHT * _SPREAD**2
+        self._spread = max(float(np.sqrt(lost / (near.sum() + _SPREAD_WEIGHT))), _LEAST_SPREAD)
+
+    def _observed(self, evaluation: Evaluation, believed: float | None) -> tuple[float, float]:
+        """What an evaluation says of the drop, and the standard deviation of that."""
+        measures = evaluation.measures
+        if believed is None:
+            drop = _PER_NAT * (measures["kl"] - self._base)
+            return drop, _UNSEEN_ERROR + _UNSEEN_SHARE * abs(drop)
+        if evaluation.stage is Stage.FULL:
+            return believed, _WHOLE_ERROR
+        limit = self._task.limits.drop
+        most = 1.0 if limit is None else limit + _BEYOND
+        return min(believed, most), _IMAGE_ERROR / math.sqrt(measures["n_search"])
 
     def front(self, doubts: Floats | None = None) -> list[Point]:
-        """A whole predicted front; with `doubts` one of a model that may be right as well."""
-        return self._sweep.front(self._damage.corrected(doubts), self._task.space.full)
-
-    def divergence(self, points: Sequence[Point]) -> Floats:
-        """Expected `kl`, [N]."""
-        return self._damage.divergence(points)
-
-    def drops(self, points: Sequence[Point], corrections: Floats | float = 0.0) -> Floats:
-        """Expected drops, [N].
+        """A whole predicted front; with `doubts` one of a model that may be right as well.
 
         Args:
-            points: N of them.
-            corrections: measured minus expected divergence of what each was made of, [N]; 0 where
-                it was made of nothing measured.
+            doubts: standard normal, `DamageModel.damages`.
         """
-        return self._curve(np.maximum(self.divergence(points) + corrections, 0.0))
+        return self._sweep.front(self._damage.damages(doubts), self._task.space.full)
+
+    def drops(self, points: Sequence[Point]) -> Floats:
+        """Expected drops, [N]."""
+        return self._damage.drops(points)
 
     def losses(self, points: Sequence[Point], drops: Floats) -> Floats:
         """Objectives to be minimised, [N, M]: drops, and costs relative to the trained network."""
@@ -100,15 +125,17 @@ class PlanModel:
     def chances(self, points: Sequence[Point], drops: Floats) -> Floats:
         """Probability, [N], that a point keeps all limits."""
         limits = self._task.limits
-        chances = chance_below(limits.drop, drops, self.spread)
+        doubts = np.minimum(self._damage.deviations(points), _DOUBTED * np.maximum(drops, 0))
+        spreads = np.hypot(self._spread, doubts)
+        chances = chance_below(limits.drop, drops, spreads)
         if limits.bytes is None:
             return chances
         return np.where(self._costs.bytes(points) <= limits.bytes, chances, 0.0)
 
 
-def chance_below(limit: float | None, expected: Floats, spread: float) -> Floats:
+def chance_below(limit: float | None, expected: Floats, spreads: Floats) -> Floats:
     """Probability, [N], that something normal around `expected` is at most the limit."""
     if limit is None:
         return np.ones(len(expected))
-    scaled = (limit - expected) / (spread * math.sqrt(2))
+    scaled = (limit - expected) / (spreads * math.sqrt(2))
     return np.array([0.5 * (1 + math.erf(value)) for value in scaled.tolist()])

@@ -13,7 +13,9 @@ less than 8 points are lost, as much as the combination's own divergence).
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,14 +29,29 @@ Floats = NDArray[np.float64]
 _UNIFORM = (3, 4, 5, 6, 8)
 """Bit-widths of all weights alike among which the base is looked for."""
 _DECAY = 0.5
-"""Damage of the next level up, relative to a level's own, where none of a kind is known."""
-_LEAST = 1e-3
-"""Damage of a lowest level that measured as harmless, in nats."""
+"""Damage of the next level up, relative to a level's own, where none of a kind is known; at most
+so much from the base on, where nothing is measured (the power of rounding errors falls by 0.25 a
+bit)."""
 _NOISE = 0.008
-"""Standard deviation of the difference of two probes of 128 images (`spikformer-cifar10`)."""
+"""Standard deviation of the difference of two probes' divergences (128 images of
+`spikformer-cifar10`)."""
 _DOUBT = 0.7
-"""Relative standard deviation of what a kind's decay says of a level of one axis."""
+_LEAST = 2e-3
+_BLIND = 2e-2
+"""Standard deviation of what a kind's drift says of the damage of one axis: a share of it, and
+nats: for weights, and for all other kinds, since what was taken out has no drift (an eighth of the
+attention's channels of `sdt-v1-cifar10`: 0.0 of drift, 0.02 nats)."""
+_POOLED = 0.05
+"""Drift of all kinds together that joins each kind's own, where its nats per drift are found."""
 _RUINED = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a probe did beyond the base: nats, and mean drift."""
+
+    divergence: float
+    drift: float
 
 
 class Probes:
@@ -54,7 +71,7 @@ class Probes:
     def __init__(self, space: Space) -> None:
         self._space = space
         self.base: Point = space.full
-        self._known: list[dict[int, float]] = [{} for _ in space.axes]
+        self._known: list[dict[int, _Seen]] = [{} for _ in space.axes]
 
     def uniform(self) -> list[Point]:
         """Points with all weights alike, ascending in bits; one of them becomes the base."""
@@ -69,8 +86,8 @@ class Probes:
 
     def second(self) -> list[Point]:
         """A level in between, where the lowest one does harm."""
-        damages = [known.get(0, 0.0) for known in self._known]
-        harm = max(float(np.median(damages)), _LEAST)
+        damages = [known.get(0, 0.0) for known in self._believed()]
+        harm = float(np.median(damages))
         return [
             self._changed(axis, base // 2)
             for axis, (base, damage) in enumerate(zip(self.base, damages, strict=True))
@@ -82,68 +99,116 @@ class Probes:
         changed = [axis for axis, level in enumerate(point) if level != self.base[axis]]
         return changed[0] if len(changed) == 1 else None
 
-    def note(self, point: Point, damage: float) -> None:
-        """Take in what a probe does beyond the base, in nats."""
+    def note(self, point: Point, divergence: float, drift: float) -> None:
+        """Take in what a probe does beyond the base, in nats, and to the mean drift."""
         axis = self.changed_axis(point)
         if axis is not None:
-            self._known[axis][point[axis]] = damage
+            self._known[axis][point[axis]] = _Seen(divergence, drift)
 
     def tables(self) -> list[Floats]:
-        """Damage of every level of every axis; falls towards the base, from where on it is 0."""
-        decays = self._decays()
+        """Damage of every level of every axis in nats, 0 at the trained network's level."""
+        believed = self._believed()
+        decays = self._decays(believed)
         return [
-            self._table(axis, decays.get(entry.kind, _DECAY))
+            self._table(axis, believed[axis], decays.get(entry.kind, _DECAY))
             for axis, entry in enumerate(self._space.axes)
         ]
 
     def _changed(self, axis: int, level: int) -> Point:
         return (*self.base[:axis], level, *self.base[axis + 1 :])
 
-    def _decays(self) -> Mapping[SiteKind, float]:
-        """Decay per level of each kind, from the axes with two known levels.
+    def _believed(self) -> list[dict[int, float]]:
+        """Damages of the levels that were probed: divergence, and what the drift lets expect."""
+        slopes = self._slopes()
+        return [
+            {
+                level: _posterior(slopes[entry.kind], seen, _doubt(entry.kind))
+                for level, seen in known.items()
+            }
+            for entry, known in zip(self._space.axes, self._known, strict=True)
+        ]
 
-        Of sums, not of single ratios, whose noise would not cancel out.
-        """
+    def _slopes(self) -> Mapping[SiteKind, float]:
+        """Nats per drift, by kind: of sums, as the noise of single ratios would not cancel out."""
+        found = [
+            (entry.kind, seen)
+            for entry, known in zip(self._space.axes, self._known, strict=True)
+            for seen in known.values()
+        ]
+        common = _ratio([seen for _, seen in found], _POOLED, 1.0)
+        kinds = {entry.kind for entry in self._space.axes}
+        return {
+            kind: _ratio([seen for other, seen in found if other is kind], _POOLED, common)
+            for kind in kinds
+        }
+
+    def _decays(self, believed: Sequence[Mapping[int, float]]) -> Mapping[SiteKind, float]:
+        """Decay per level of each kind, from the axes with two known levels."""
         pairs: dict[SiteKind, list[tuple[float, float, int]]] = {}
-        for entry, known in zip(self._space.axes, self._known, strict=True):
+        for entry, known in zip(self._space.axes, believed, strict=True):
             for low, high in itertools.pairwise(sorted(known)):
                 pairs.setdefault(entry.kind, []).append((known[low], known[high], high - low))
         return {kind: _decay(found) for kind, found in pairs.items()}
 
-    def _table(self, axis: int, decay: float) -> Floats:
-        """What the lowest level does and the decay of its kind say, corrected by other probes."""
-        known, base = self._known[axis], self.base[axis]
+    def _table(self, axis: int, known: Mapping[int, float], decay: float) -> Floats:
+        base = self.base[axis]
         table = np.zeros(len(self._space.axes[axis].levels))
         if 0 not in known:
             # Its probe failed, or the base is its lowest level already.
             table[:base] = _RUINED
             return table
-        lowest = max(known[0], _LEAST)
-        values = {0: lowest} | {
-            level: _believed(lowest * decay**level, measured)
-            for level, measured in known.items()
-            if 0 < level < base
-        }
-        numbers, below = sorted(values), np.arange(base)
-        logs = np.log([values[number] for number in numbers])
+        numbers, below = sorted(known), np.arange(base)
+        logs = np.log([known[number] for number in numbers])
         beyond = np.maximum(below - numbers[-1], 0) * np.log(decay)
-        believed = np.exp(np.interp(below, numbers, logs) + beyond)
-        table[:base] = np.maximum.accumulate(believed[::-1])[::-1]
-        return table
+        damages = np.exp(np.interp(below, numbers, logs) + beyond)
+        table[:base] = np.maximum.accumulate(damages[::-1])[::-1]
+        return table + self._above(axis, known[0], min(decay, _DECAY))
+
+    def _above(self, axis: int, lowest: float, decay: float) -> Floats:
+        """What is left at the base's level and above it, if it goes on falling as below.
+
+        The lowest level does ``lowest = D (1 - decay^base)`` beyond the base where it does D beyond
+        the trained network, of which ``D decay^base`` is left at the base.
+        """
+        base, full = self.base[axis], self._space.full[axis]
+        levels = np.arange(len(self._space.axes[axis].levels))
+        if base == full:
+            return np.zeros(len(levels))
+        left = lowest * decay**base / (1 - decay**base)
+        return np.where(levels < full, left * decay ** np.maximum(levels - base, 0), 0.0)
+
+
+def _ratio(seen: Sequence[_Seen], weight: float, common: float) -> float:
+    """Nats per drift of some probes and so much drift with the common ratio."""
+    nats = sum(max(each.divergence, 0.0) for each in seen) + weight * common
+    return nats / (sum(max(each.drift, 0.0) for each in seen) + weight)
+
+
+def _doubt(kind: SiteKind) -> float:
+    return _LEAST if kind is SiteKind.WEIGHT else _BLIND
+
+
+def _posterior(slope: float, seen: _Seen, least: float) -> float:
+    """Mean of a damage above 0, given what its drift lets expect and a noisy divergence.
+
+    Single changes do less than the noise of a divergence to many axes; most of a plan's changes are
+    of these, and the luckiest of them, while drift is known well.
+    """
+    expected = slope * max(seen.drift, 0.0)
+    prior, error = (_DOUBT * expected + least) ** -2, _NOISE**-2
+    mean = (expected * prior + seen.divergence * error) / (prior + error)
+    deviation = (prior + error) ** -0.5
+    # Truncated normal: no change makes a network better.
+    scaled = max(mean / deviation, -8.0)
+    below = 0.5 * math.erfc(-scaled / math.sqrt(2))
+    density = math.exp(-(scaled**2) / 2) / math.sqrt(2 * math.pi)
+    return deviation * (scaled + density / below)
 
 
 def _decay(pairs: Sequence[tuple[float, float, int]]) -> float:
     low, high = sum(pair[0] for pair in pairs), sum(pair[1] for pair in pairs)
-    if low <= 0 or high <= 0:
-        return _DECAY
     levels = sum(pair[2] for pair in pairs) / len(pairs)
     return float(np.clip((high / low) ** (1 / levels), 0.1, 0.9))
-
-
-def _believed(expected: float, measured: float) -> float:
-    """Posterior mean of a damage whose measurement is noisy; stays above a tenth of expected."""
-    prior, error = (_DOUBT * expected) ** -2, _NOISE**-2
-    return max((expected * prior + measured * error) / (prior + error), 0.1 * expected)
 
 
 def _nearest(axis: Axis, full: int, bits: int) -> int:

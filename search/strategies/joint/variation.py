@@ -14,8 +14,8 @@ _DOWN = 0.6
 _FAR = 0.1
 
 
-def child(parents: Sequence[Point], space: Space, rng: random.Random) -> tuple[Point, Point]:
-    """A child of one or two points, and the parent that it has most of.
+def child(parents: Sequence[Point], space: Space, rng: random.Random) -> Point:
+    """A child of one or two points.
 
     Args:
         parents: to draw from; at least one.
@@ -30,7 +30,7 @@ def child(parents: Sequence[Point], space: Space, rng: random.Random) -> tuple[P
     _step(levels, space, rng)
     while rng.random() < _MORE:
         _step(levels, space, rng)
-    return tuple(levels), parent
+    return tuple(levels)
 
 
 def _step(levels: list[int], space: Space, rng: random.Random) -> None:

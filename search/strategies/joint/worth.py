@@ -11,10 +11,6 @@ Floats = NDArray[np.float64]
 
 _LOOKS = 400
 """Volumes that are computed for one choice, at most."""
-_LIKELY = 0.3
-"""Less likely points come only if no likely one is worth anything. What would be so much smaller
-that a small chance of it is worth more fails again and again: chances err alike for all that is
-like it (`sdt-v1-cifar10`: of 245 candidates chosen at a mean chance of 0.10 one was feasible)."""
 
 
 class Worth:
@@ -37,10 +33,6 @@ class Worth:
             losses: expected, [N, M].
             chances: that the point is feasible, [N].
         """
-        likely = self._best(losses, np.where(chances >= _LIKELY, chances, 0.0))
-        return self._best(losses, chances) if likely is None else likely
-
-    def _best(self, losses: Floats, chances: Floats) -> int | None:
         bounds = chances * np.maximum(self._reference - losses, 0).prod(axis=1)
         # The volume of a point alone bounds its gain: most need no closer look.
         order = np.argsort(-bounds, kind="stable")
