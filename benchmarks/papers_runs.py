@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from spikefront.search import Search
 from spikefront.search.run_folder import RunFolder, write_json
-from spikefront.spaces import NothingFeasible, SurgeryOptions
+from spikefront.spaces import NothingFeasible, SiteKind, SurgeryOptions
 from spikefront.svtmodels.checkpoint import load_checkpoint, save_checkpoint
 from spikefront.svtmodels.zoo import zoo_path
 
@@ -70,13 +70,14 @@ _OFF: Mapping[str, Any] = {"gate": False, "mini_batch": False}
 
 
 def _joint(name: str, max_drop: float, levels: Mapping[str, Any]) -> Run:
+    kinds: dict[str, Any] = {kind.value: [] for kind in SiteKind}
     return Run(
         name,
         {"name": "joint"},
         OWN,
         max_drop,
         candidates=250,
-        levels=levels,
+        levels={**kinds, **levels},
         gate_images=_PROBES,
     )
 

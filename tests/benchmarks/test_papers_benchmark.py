@@ -38,7 +38,8 @@ def parsed(name: str, folder: Path, **setting: Any) -> Config:
 @pytest.mark.parametrize("name", list(RUNS))
 def test_every_search_is_told_what_its_name_says(name: str, tmp_path: Path) -> None:
     given = parsed(name, tmp_path)
-    drop = 0.03 if given.strategy.name in ("psvit", "primesvt") else 0.015
+    channels = ("psvit", "psvit-own", "primesvt", "primesvt-own", "joint-channels")
+    drop = 0.03 if name in channels else 0.015
     assert given.constraints.max_drop == drop
     surgery = SurgeryOptions.from_dict(given.surgery.model_dump())
     own = SurgeryOptions(recovery_images=128, vectors="float16")
@@ -47,6 +48,21 @@ def test_every_search_is_told_what_its_name_says(name: str, tmp_path: Path) -> N
     assert (given.cluster.backend, given.cluster.window) == ("in-process", 1)
     assert not given.tracking.enabled
     assert (given.budget.seconds, given.budget.image_evaluations) == (7200, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("joint", ["channel", "residual", "time", "token", "weight"]),
+        ("joint-channels", ["channel", "residual"]),
+        ("joint-bits", ["weight"]),
+    ],
+)
+def test_joint_searches_the_kinds_that_its_name_says(
+    name: str, kinds: list[str], tmp_path: Path
+) -> None:
+    levels = parsed(name, tmp_path).space.levels.chosen()
+    assert sorted(kind.value for kind in levels) == kinds
 
 
 def test_every_paper_takes_part_as_published(tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
 """What a candidate really loses: its measured drop, weighed against what its cross-entropy says.
 
 The smallest of many candidates that just kept a limit is one that was lucky on the search images:
-on `spikformer-cifar10` the smallest of 250 lost 1.4 points there and 2.9 on the test images. The
+on `spikformer-cifar10` the smallest of 250 lost 1.1 points there and 2.6 on the test images. The
 cross-entropy on the same images knows less luck: every image weighs by how sure an answer is, not
-by whether it flips. On the test images of two networks the drop correlates with it at 0.77 and
-0.87, with the measured drop at 0.43 and 0.82, with the divergence from the trained network on the
-gate's images at 0.48 and 0.41 (`make bench-belief`, docs/belief-results.md).
+by whether it flips. On the test images of two networks the drop correlates with it at 0.87 and
+0.67, with the measured drop at 0.37 and 0.47, with the divergence from the trained network on the
+gate's images at 0.75 and 0.53 (`make bench-belief`, docs/belief-results.md).
 """
 
 from __future__ import annotations

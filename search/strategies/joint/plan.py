@@ -26,9 +26,8 @@ _LEAST_SPREAD = 0.004
 """Standard deviation of a believed drop around a well-known forecast: at first, and the number of
 candidates that this is worth; at least."""
 _DOUBTED = 0.3
-"""Share of a drop that may be doubted, at most. Damages are never below 0: those that are little
-known and large are no chance of a small one.
-"""
+"""Share of a drop that may be doubted, at most: damages are never below 0, and large ones that are
+little known are no chance of a small one."""
 _NEAR = 0.04
 """Drops below this one show the spread."""
 _WHOLE_ERROR = 0.004
