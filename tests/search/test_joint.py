@@ -459,3 +459,21 @@ def test_with_a_limit_it_chooses_what_it_believes_to_keep_it(tmp_path: Path):
         Setup(strategy="joint", evaluator=SimulatedEvaluator(None)).make_strategy().outcome()
         is None
     )
+
+
+def test_what_all_candidates_lose_alike_is_the_trained_networks_luck(tmp_path: Path):
+    """They are compared with a network that was 3 points too good there."""
+    chosen, lucks = [], []
+    for luck in (0.0, 0.03):
+        evaluator = SimulatedEvaluator(max_drop=0.05, luck=luck)
+        setup = Setup(strategy="joint", evaluator=evaluator).with_budget(60)
+        strategy = setup.make_strategy()
+        controller = run(setup, tmp_path / str(luck), strategy=strategy)
+        outcome = strategy.outcome()
+        assert outcome is not None
+        lucks.append(outcome["luck"])
+        found = next(e for e in controller.evaluations if e.key == outcome["chosen"])
+        chosen.append(found.measures["drop"] - outcome["believed_drop"])
+    assert lucks[0] < 0.01
+    assert lucks[1] == pytest.approx(0.025, abs=0.01)
+    assert chosen == pytest.approx(lucks, abs=1e-9)

@@ -57,6 +57,11 @@ class DamageModel:
         self._start = self._mean
         self._root = np.diag(self._prior**-0.5)
 
+    @property
+    def offset(self) -> float:
+        """Drop that is lost whatever is chosen."""
+        return float(self._mean[0])
+
     def learn(self, points: ArrayLike, drops: ArrayLike, errors: ArrayLike) -> None:
         """Fit to everything measured so far.
 

@@ -129,14 +129,16 @@ class Joint(Strategy):
         """With a limit of the drop: the smallest candidate that is believed to keep it.
 
         Not the smallest that kept it on the search images, which is one of the lucky ones; see
-        `belief`. Where none is believed to, of those that kept it there the one that is believed
-        to lose least. Without a limit the front is all.
+        `belief`. The trained network's own luck is taken off. Where none is believed to keep the
+        limit, of those that kept it there the one that is believed to lose least. Without a limit
+        the front is all.
         """
         limit, model = self._task.limits.drop, self._model
         if limit is None:
             return None
+        luck = 0.0 if model is None else model.luck
         good = [known for known in self._known if known.evaluation.feasible]
-        kept = [known for known in good if self._believed[known.point] <= limit]
+        kept = [known for known in good if self._believed[known.point] - luck <= limit]
         chosen = min(kept, key=self._by_size, default=None)
         if chosen is None:
             chosen = min(good, key=lambda k: (self._believed[k.point], k.point), default=None)
@@ -144,7 +146,8 @@ class Joint(Strategy):
             "chosen": None if chosen is None else chosen.evaluation.key,
             "met": chosen is not None,
             "finished": model is not None,
-            "believed_drop": None if chosen is None else self._believed[chosen.point],
+            "believed_drop": None if chosen is None else self._believed[chosen.point] - luck,
+            "luck": luck,
         }
 
     def _by_size(self, known: _Known) -> tuple[float, float, Point]:
