@@ -110,7 +110,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the record")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder of the page")
     options = parser.parse_args(arguments)
-    rows = [row for run in options.runs for row in rows_of(run, options.count, options.seed)]
+    try:
+        rows = [row for run in options.runs for row in rows_of(run, options.count, options.seed)]
+    except BadInput as error:
+        parser.error(str(error))
     summary: dict[str, float] = {}
     for run in options.runs:
         for name, figures in errors([row for row in rows if row["run"] == run.name]).items():

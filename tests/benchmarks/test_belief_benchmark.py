@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.belief import errors, measured
+from benchmarks.belief import errors, main, measured
 from benchmarks.belief_page import page
 from spikefront.evaluators.evaluation import Evaluation, Stage, State
 from spikefront.search.ledger import Ledger
@@ -48,6 +48,16 @@ def test_errors_of_made_up_rows() -> None:
     assert found["believed"]["bias"] == pytest.approx(0.002)
     assert found["kl"]["deviation"] > 0.008
     assert found["drop"]["correlation"] == pytest.approx(1)
+
+
+def test_a_folder_without_a_run_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([str(tmp_path / "nothing"), "--results", str(tmp_path)])
+    assert stopped.value.code == 2
+    assert "give the ledger of an existing run" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_page_is_the_record() -> None:
