@@ -40,9 +40,6 @@ def test_tables_of_the_made_up_network_are_its_measures():
     assert total(cost_tables().macs, points) == pytest.approx([m["macs"] for m in measured], abs=1)
 
 
-ALL = range(len(SPACE.axes))
-
-
 def at_four_bits() -> Probes:
     probes = Probes(SPACE)
     probes.base = probes.uniform()[1]
@@ -62,11 +59,11 @@ class TestProbes:
     def test_without_weights_there_is_nothing_uniform(self):
         space = Space.build(SITES, Granularity.LAYER, {SiteKind.CHANNEL: (0.5,)})
         assert Probes(space).uniform() == []
-        assert Probes(space).first([0])[0] == Probes(space).base
+        assert Probes(space).first()[0] == Probes(space).base
 
     def test_first_the_network_itself_the_base_and_every_axis_at_its_lowest(self):
         probes = at_four_bits()
-        points = probes.first(ALL)
+        points = probes.first()
         assert points[:2] == [SPACE.full, probes.base]
         assert len(points) == 2 + len(SPACE.axes)
         for axis, point in enumerate(points[2:]):
@@ -75,7 +72,7 @@ class TestProbes:
 
     def test_second_where_the_lowest_level_harms_and_one_lies_in_between(self):
         probes = at_four_bits()
-        for number, point in enumerate(probes.first(ALL)[2:]):
+        for number, point in enumerate(probes.first()[2:]):
             probes.note(point, number / 100, number / 100)
         axes = {probes.changed_axis(point) for point in probes.second()}
         harmed = {a for a in range(len(SPACE.axes)) if a >= (len(SPACE.axes) - 1) / 2}
@@ -83,7 +80,7 @@ class TestProbes:
 
     def test_tables_fall_from_level_to_level_and_beyond_the_base(self):
         probes = at_four_bits()
-        for point in probes.first(ALL)[2:]:
+        for point in probes.first()[2:]:
             probes.note(point, 0.4, 0.4)
         for point in probes.second():
             probes.note(point, 0.1, 0.1)
@@ -106,7 +103,7 @@ class TestProbes:
         rng = random.Random(0)
         probes = at_four_bits()
         weights = [a.kind is SiteKind.WEIGHT for a in SPACE.axes]
-        for point, weight in zip(probes.first(ALL)[2:], weights, strict=True):
+        for point, weight in zip(probes.first()[2:], weights, strict=True):
             done = 0.004 if weight else 0.1
             probes.note(point, done + rng.gauss(0, 0.008), done)
         for point in probes.second():
@@ -118,28 +115,16 @@ class TestProbes:
 
     def test_channels_are_judged_by_divergence_as_what_is_gone_has_no_drift(self):
         probes = at_four_bits()
-        for point, axis in zip(probes.first(ALL)[2:], SPACE.axes, strict=True):
+        for point, axis in zip(probes.first()[2:], SPACE.axes, strict=True):
             gone = axis.kind is SiteKind.CHANNEL
             probes.note(point, 0.05, 0.0 if gone else 0.05)
         for table, axis in zip(probes.tables(), SPACE.axes, strict=True):
             if axis.kind is SiteKind.CHANNEL:
                 assert table[0] == pytest.approx(0.05, rel=0.2)
 
-    def test_what_is_not_probed_counts_like_the_middle_of_its_kind(self):
-        probes = at_four_bits()
-        weights = [a for a, axis in enumerate(SPACE.axes) if axis.kind is SiteKind.WEIGHT]
-        for point, done in zip(probes.first(weights[:3])[2:], (0.1, 0.2, 0.3), strict=True):
-            probes.note(point, done, done)
-        assert {probes.changed_axis(point) for point in probes.second()} == set(weights[1:3])
-        tables = probes.tables()
-        for axis in weights[3:]:
-            assert tables[axis] == pytest.approx(tables[weights[1]])
-        other = next(a for a, axis in enumerate(SPACE.axes) if axis.kind is SiteKind.CHANNEL)
-        assert (tables[other][: probes.base[other]] > 10).all()
-
     def test_an_axis_whose_probe_failed_is_left_alone(self):
         probes = at_four_bits()
-        for point in probes.first(ALL)[3:]:
+        for point in probes.first()[3:]:
             probes.note(point, 0.1, 0.1)
         tables = probes.tables()
         assert (tables[0][:-1] > 10).all()
@@ -321,14 +306,6 @@ def test_the_base_is_the_smallest_that_loses_little_and_probes_start_from_it():
     changed = [set(each.candidate.choices) ^ set(first[1].candidate.choices) for each in first[2:]]
     assert all(len(choices) in (1, 2) for choices in changed)
     assert not following[0].probe
-
-
-def test_what_saves_nothing_is_not_probed():
-    """Neither tokens nor steps save bytes."""
-    probed = [each for part in rounds_of(0.05, 45) for each in part if each.probe]
-    kinds = {kind for each in probed[2:] for kind, *_ in each.candidate.choices}
-    assert SiteKind.WEIGHT.value in kinds
-    assert not kinds & {SiteKind.TOKEN.value, SiteKind.TIME.value}
 
 
 def test_widths_in_between_are_not_asked_where_the_lowest_loses_little():

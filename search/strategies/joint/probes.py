@@ -58,9 +58,8 @@ class Probes:
     """Chooses probes in two rounds and turns their damages into tables.
 
     The first round is the trained network, the starting point (`base`) and, from there, the lowest
-    level of every axis that is worth a probe. Where that does little, no other level needs to be
-    known. The second round probes a level in between, on the half of these axes that the lowest
-    level harms most. Axes that are not probed count like the middle one of their kind.
+    level of every axis. Where that does little, no other level needs to be known. The second round
+    probes a level in between, on the half of the axes that the lowest level harms most.
 
     Args:
         space: that is searched.
@@ -73,7 +72,6 @@ class Probes:
         self._space = space
         self.base: Point = space.full
         self._known: list[dict[int, _Seen]] = [{} for _ in space.axes]
-        self._probed: list[int] = []
 
     def uniform(self) -> list[Point]:
         """Points with all weights alike, ascending in bits; one of them becomes the base."""
@@ -81,25 +79,19 @@ class Probes:
         points = [tuple(_nearest(axis, full, bits) for axis, full in axes) for bits in _UNIFORM]
         return [point for point in dict.fromkeys(points) if point != self._space.full]
 
-    def lowest(self) -> list[Point]:
-        """The base with one axis at its lowest level, for every axis."""
-        return [self._changed(axis, 0) for axis in range(len(self._space.axes))]
-
-    def first(self, axes: Sequence[int]) -> list[Point]:
-        """The trained network, the base, and from there the lowest level of some axes."""
-        self._probed = list(axes)
-        lowest = self.lowest()
-        return list(dict.fromkeys([self._space.full, self.base, *(lowest[a] for a in axes)]))
+    def first(self) -> list[Point]:
+        """The trained network, the base, and from there the lowest level of every axis."""
+        lowest = (self._changed(axis, 0) for axis in range(len(self._space.axes)))
+        return list(dict.fromkeys([self._space.full, self.base, *lowest]))
 
     def second(self) -> list[Point]:
         """A level in between, where the lowest one does harm."""
-        believed = self._believed()
-        damages = {axis: believed[axis].get(0, 0.0) for axis in self._probed}
-        harm = float(np.median(list(damages.values()))) if damages else 0.0
+        damages = [known.get(0, 0.0) for known in self._believed()]
+        harm = float(np.median(damages))
         return [
-            self._changed(axis, self.base[axis] // 2)
-            for axis, damage in damages.items()
-            if damage >= harm and self.base[axis] > 1
+            self._changed(axis, base // 2)
+            for axis, (base, damage) in enumerate(zip(self.base, damages, strict=True))
+            if damage >= harm and base > 1
         ]
 
     def changed_axis(self, point: Point) -> int | None:
@@ -116,10 +108,6 @@ class Probes:
     def tables(self) -> list[Floats]:
         """Damage of every level of every axis in nats, 0 at the trained network's level."""
         believed = self._believed()
-        middles = self._middles(believed)
-        for axis, entry in enumerate(self._space.axes):
-            if axis not in self._probed and entry.kind in middles:
-                believed[axis] = {0: middles[entry.kind]}
         decays = self._decays(believed)
         return [
             self._table(axis, believed[axis], decays.get(entry.kind, _DECAY))
@@ -139,14 +127,6 @@ class Probes:
             }
             for entry, known in zip(self._space.axes, self._known, strict=True)
         ]
-
-    def _middles(self, believed: Sequence[Mapping[int, float]]) -> Mapping[SiteKind, float]:
-        """Median damage of the lowest level of the probed axes of each kind."""
-        found: dict[SiteKind, list[float]] = {}
-        for entry, known in zip(self._space.axes, believed, strict=True):
-            if 0 in known:
-                found.setdefault(entry.kind, []).append(known[0])
-        return {kind: float(np.median(damages)) for kind, damages in found.items()}
 
     def _slopes(self) -> Mapping[SiteKind, float]:
         """Nats per drift, by kind: of sums, as the noise of single ratios would not cancel out."""
@@ -174,7 +154,7 @@ class Probes:
         base = self.base[axis]
         table = np.zeros(len(self._space.axes[axis].levels))
         if 0 not in known:
-            # Its probe failed, none of its kind was probed, or the base is at its lowest level.
+            # Its probe failed, or the base is its lowest level already.
             table[:base] = _RUINED
             return table
         numbers, below = sorted(known), np.arange(base)

@@ -2,8 +2,8 @@
 
 1. **Base**: candidates with the same bits everywhere are evaluated. The smallest that loses little
    more than that of most bits is where the probes start.
-2. **Probes**: what each choice that saves something does alone to predictions, drift, SynOps and
-   energy, on the gate's images (`probes`). No search image is spent.
+2. **Probes**: what each choice does alone to predictions, drift, SynOps and energy, on the gate's
+   images (`probes`). No search image is spent.
 3. **Plan**: from these and exact cost tables a whole predicted front (`plan`, `damage`, `sweep`).
 4. **Every suggestion** is the best of a pool: the plan's points, plans under doubt (damages drawn
    anew), and children of what was measured (`variation`), by expected gain of hypervolume times
@@ -49,9 +49,6 @@ _LITTLE = 0.01
 much where there is none. That one loses nothing but what the trained network was lucky with on the
 search images, as whoever chose it among others by these images will find (`qkformer-cifar10` at 8
 bits: 0.9 points on them, 0.3 on the test images)."""
-_SAVED = 5e-4
-"""Share of the trained network's cost that the lowest level of an axis has to save to be probed. Of
-the 151 axes of `sdt-v3-cifar10` 68 save less, and fewer tokens or steps save no bytes at all."""
 _FAIR = 4
 """Every so many suggestions one is asked all search images."""
 _MISSES = 4
@@ -183,25 +180,12 @@ class Joint(Strategy):
         if uniform and self._base_point() != uniform[0]:
             yield uniform[1:-1], WHOLE
         self._probes.base = self._base_point()
-        yield self._probes.first(self._worth_a_probe()), PROBE
+        yield self._probes.first(), PROBE
         self._read_probes()
         yield self._probes.second(), PROBE
         self._read_probes()
         self._model = PlanModel(self._task, self._costs, self._probes.tables(), self._base["kl"])
         self._fit(self._model)
-
-    def _worth_a_probe(self) -> list[int]:
-        """Axes that can save something; all of them where none can."""
-        lowest = self._probes.lowest()
-        names = {o.name for o in self._task.objectives if o.name != ACCURACY}
-        if self._task.limits.bytes is not None:
-            names.add("bytes")
-        saved = np.zeros(len(lowest))
-        for name in sorted(names):
-            base, *costs = self._costs.ratios(name, [self._probes.base, *lowest]).tolist()
-            saved = np.maximum(saved, base - np.array(costs))
-        worth = np.flatnonzero(saved >= _SAVED).tolist()
-        return worth or list(range(len(lowest)))
 
     def _base_point(self) -> Point:
         """The smallest of the uniform candidates that loses little, else the largest."""
