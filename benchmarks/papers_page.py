@@ -149,7 +149,7 @@ def _lines(row: Row) -> Iterator[tuple[str, ...]]:
     """A method's line, and for `joint` one for the smallest member of its front."""
     yield _cells(row)
     smallest = row.get("smallest")
-    if row["method"] == JOINT and smallest is not None and smallest != row["model"]:
+    if row["method"].startswith(JOINT) and smallest is not None and smallest != row["model"]:
         name, *cells = _cells({**row, "model": smallest})
         yield (f"{name}, smallest member", *cells)
 
