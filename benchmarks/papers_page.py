@@ -146,7 +146,7 @@ def _networks(rows: Sequence[Row]) -> Iterable[str]:
 
 
 def _lines(row: Row) -> Iterator[tuple[str, ...]]:
-    """A method's line, and for `joint` one for the smallest member of its front."""
+    """A method's line, and for those of `joint` one for the smallest member of its front."""
     yield _cells(row)
     smallest = row.get("smallest")
     if row["method"].startswith(JOINT) and smallest is not None and smallest != row["model"]:
