@@ -56,8 +56,11 @@ def test_the_table_of_speed_is_the_records() -> None:
     other = [row["times_faster"] for row in rows if row["part"] == "spikingjelly"]
     for ratios in (full, few, other):
         assert f"| {min(ratios):.1f} to {max(ratios):.1f} times |" in shown
-    fewer = record("strategies")["summary"]["spikformer-digits: times fewer images"]
-    assert f"| {fewer:.1f} times fewer |" in shown
+    strategies = record("strategies")["summary"]
+    digits, pair = (
+        strategies[f"spikformer-{name}: times fewer images"] for name in ("digits", "cifar10")
+    )
+    assert f"| {digits:.1f} and {pair:.1f} times fewer |" in shown
     images = record("order")["summary"]
     learned, before = images["median images: learned"], images["median images: independent draws"]
     assert f"| {learned:.0f}, not {before:.0f} |" in shown
