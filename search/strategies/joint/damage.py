@@ -12,7 +12,7 @@ Floats = NDArray[np.float64]
 _MOST = 0.9
 """Drop that ever more damage comes closer to. Where little is lost, drops are the damage."""
 _NEARLY = 0.98
-_POINTS_PER_NAT = 0.5
+POINTS_PER_NAT = 0.5
 """What a nat of a probe's divergence costs in accuracy, before anything is learned (160
 combinations of `spikformer-cifar10`: 0.009 at 0.007 nats beyond the base of the probes, 0.035 at
 0.033, 0.096 at 0.154, 0.305 at 0.559)."""
@@ -50,10 +50,10 @@ class DamageModel:
             np.sqrt(table / top) if top > 0 else table
             for table, top in zip(self._tables, most, strict=True)
         ]
-        deviations = _POINTS_PER_NAT * (_SHARE * np.array(most) + _LEAST)
+        deviations = POINTS_PER_NAT * (_SHARE * np.array(most) + _LEAST)
         self._prior = np.concatenate([[_OFFSET, _OF_POINTS], deviations]) ** -2
         self._mean = np.zeros(len(self._prior))
-        self._mean[1] = _POINTS_PER_NAT
+        self._mean[1] = POINTS_PER_NAT
         self._start = self._mean
         self._root = np.diag(self._prior**-0.5)
 
@@ -88,9 +88,9 @@ class DamageModel:
             doubts: standard normal, [A + 2]: tables as they might as well be; None: as expected.
         """
         found = self._mean if doubts is None else self._mean + self._root @ doubts
-        slope = max(float(found[1]), _FLOOR * _POINTS_PER_NAT)
+        slope = max(float(found[1]), _FLOOR * POINTS_PER_NAT)
         return [
-            np.maximum(slope * table + step * shape, _FLOOR * _POINTS_PER_NAT * table)
+            np.maximum(slope * table + step * shape, _FLOOR * POINTS_PER_NAT * table)
             for table, shape, step in zip(self._tables, self._shapes, found[2:], strict=True)
         ]
 

@@ -12,7 +12,7 @@ from ....evaluators.evaluation import Evaluation, Stage
 from ....spaces.space import Point
 from ..base import Task
 from .cost_forecast import CostForecast
-from .damage import DamageModel
+from .damage import POINTS_PER_NAT, DamageModel
 from .sweep import Sweep, Weighted
 
 Floats = NDArray[np.float64]
@@ -37,12 +37,9 @@ estimate from some of them, times the root of their number."""
 _BEYOND = 0.02
 """Estimates that ended an evaluation count as so much beyond the limit, at most: the fewer images
 it took, the farther they are off."""
-_PER_NAT = 0.5
 _UNSEEN_ERROR, _UNSEEN_SHARE = 0.015, 0.3
-"""Drop per nat of divergence beyond the base, where nothing else is known, and its standard
-deviation: an absolute part and a share."""
-
-
+"""Standard deviation of a drop that is told by the divergence beyond the base alone: an absolute
+part and a share."""
 _REAL = 0.005
 """Of what all candidates lose alike so much may be real: 8 bits of `qkformer-cifar10` lose 0.3
 points on the test images."""
@@ -107,7 +104,7 @@ class PlanModel:
         """What an evaluation says of the drop, and the standard deviation of that."""
         measures = evaluation.measures
         if believed is None:
-            drop = _PER_NAT * (measures["kl"] - self._base)
+            drop = POINTS_PER_NAT * (measures["kl"] - self._base)
             return drop, _UNSEEN_ERROR + _UNSEEN_SHARE * abs(drop)
         if evaluation.stage is Stage.FULL:
             return believed, _WHOLE_ERROR
