@@ -58,6 +58,11 @@ class DamageModel:
         self._root = np.diag(self._prior**-0.5)
 
     @property
+    def unknowns(self) -> int:
+        """Number of coefficients: of the offset, the slope and every axis's correction."""
+        return len(self._mean)
+
+    @property
     def offset(self) -> float:
         """Drop that is lost whatever is chosen."""
         return float(self._mean[0])
@@ -85,7 +90,7 @@ class DamageModel:
         """Tables with what was learned; none falls below a tenth of what its probes said.
 
         Args:
-            doubts: standard normal, [A + 2]: tables as they might as well be; None: as expected.
+            doubts: standard normal, [unknowns]: tables as they might as well be; None: as expected.
         """
         found = self._mean if doubts is None else self._mean + self._root @ doubts
         slope = max(float(found[1]), _FLOOR * POINTS_PER_NAT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -112,12 +113,10 @@ class PlanModel:
         most = 1.0 if limit is None else limit + _BEYOND
         return min(believed, most), _IMAGE_ERROR / math.sqrt(measures["n_search"])
 
-    def front(self, doubts: Floats | None = None) -> list[Point]:
-        """A whole predicted front; with `doubts` one of a model that may be right as well.
-
-        Args:
-            doubts: standard normal, `DamageModel.damages`.
-        """
+    def front(self, rng: random.Random | None = None) -> list[Point]:
+        """A whole predicted front; with `rng` that of a model that may be right as well."""
+        unknowns = range(self._damage.unknowns)
+        doubts = None if rng is None else np.array([rng.gauss(0, 1) for _ in unknowns])
         return self._sweep.front(self._damage.damages(doubts), self._task.space.full)
 
     def drops(self, points: Sequence[Point]) -> Floats:

@@ -258,14 +258,11 @@ class Joint(Strategy):
         """New points: plans, and children of what is good."""
         found = dict.fromkeys(self._planned)
         for _ in range(_DOUBTS):
-            found |= dict.fromkeys(model.front(self._doubts(rng)))
+            found |= dict.fromkeys(model.front(rng))
         parents = self._parents(model)
         for _ in range(_CHILDREN if parents else 0):
             found[child(parents, self._space, rng)] = None
         return [point for point in found if point not in self._seen]
-
-    def _doubts(self, rng: random.Random) -> Floats:
-        return np.array([rng.gauss(0, 1) for _ in range(len(self._space.axes) + 2)])
 
     def _parents(self, model: PlanModel) -> list[Point]:
         """The front and near misses."""
