@@ -184,6 +184,14 @@ class TestDamage:
         model.learn([(0,) * 6], [0.8], [0.003])
         assert model.drops(mild) == pytest.approx(before, rel=0.25)
 
+    def test_a_level_that_no_probe_knows_does_not_tell_what_a_nat_costs(self):
+        """As where the probe of an axis failed, and a candidate of few bits everywhere did not."""
+        model = DamageModel([*self.TABLES[:5], np.array([100.0, 100.0, 0.0])])
+        known = [(0, 2, 2, 2, 2, 2)]
+        before = model.drops(known)
+        model.learn([(1,) * 6], [0.06], [0.004])
+        assert model.drops(known) == pytest.approx(before)
+
     def test_doubts_move_tables_and_never_below_a_tenth(self):
         model = DamageModel(self.TABLES)
         lower, higher = model.damages(np.full(8, -9.0)), model.damages(np.full(8, 1.0))

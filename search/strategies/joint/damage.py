@@ -27,6 +27,8 @@ miss."""
 _ERROR = 0.08
 """Standard deviation of a damage around the sum, relative to it, which rises by 1 per
 unit of damage: what loses most of the accuracy must not tell what a point of it costs."""
+_UNKNOWN = 10.0
+"""Nats from which on a damage says that nothing is known of a level, not that so much is lost."""
 _FLOOR = 0.1
 
 
@@ -81,7 +83,8 @@ class DamageModel:
         damages = -_MOST * np.log(left)
         sizes = np.maximum(damages, 0)
         variance = (np.asarray(errors) / left) ** 2 + ((_ERROR + sizes) * sizes) ** 2
-        weighted = rows / variance[:, None]
+        # A level whose probe failed would tell that a nat costs next to nothing.
+        weighted = np.where(rows[:, 1:2] < _UNKNOWN, rows / variance[:, None], 0.0)
         covariance = np.linalg.inv(rows.T @ weighted + np.diag(self._prior))
         self._mean = covariance @ (weighted.T @ damages + self._prior * self._start)
         self._root = np.linalg.cholesky((covariance + covariance.T) / 2)
