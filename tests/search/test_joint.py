@@ -59,20 +59,21 @@ class TestProbes:
     def test_without_weights_there_is_nothing_uniform(self):
         space = Space.build(SITES, Granularity.LAYER, {SiteKind.CHANNEL: (0.5,)})
         assert Probes(space).uniform() == []
-        assert Probes(space).first()[0] == Probes(space).base
+        assert Probes(space).start() == [space.full]
+        assert all((table[:-1] > 10).all() for table in Probes(space).tables())
 
-    def test_first_the_network_itself_the_base_and_every_axis_at_its_lowest(self):
+    def test_first_every_axis_at_its_lowest_from_the_base(self):
         probes = at_four_bits()
+        assert probes.start() == [SPACE.full, probes.base]
         points = probes.first()
-        assert points[:2] == [SPACE.full, probes.base]
-        assert len(points) == 2 + len(SPACE.axes)
-        for axis, point in enumerate(points[2:]):
+        assert len(points) == len(SPACE.axes)
+        for axis, point in enumerate(points):
             assert point[axis] == 0
             assert probes.changed_axis(point) == axis
 
     def test_second_where_the_lowest_level_harms_and_one_lies_in_between(self):
         probes = at_four_bits()
-        for number, point in enumerate(probes.first()[2:]):
+        for number, point in enumerate(probes.first()):
             probes.note(point, number / 100, number / 100)
         axes = {probes.changed_axis(point) for point in probes.second()}
         harmed = {a for a in range(len(SPACE.axes)) if a >= (len(SPACE.axes) - 1) / 2}
@@ -80,7 +81,7 @@ class TestProbes:
 
     def test_tables_fall_from_level_to_level_and_beyond_the_base(self):
         probes = at_four_bits()
-        for point in probes.first()[2:]:
+        for point in probes.first():
             probes.note(point, 0.4, 0.4)
         for point in probes.second():
             probes.note(point, 0.1, 0.1)
@@ -103,7 +104,7 @@ class TestProbes:
         rng = random.Random(0)
         probes = at_four_bits()
         weights = [a.kind is SiteKind.WEIGHT for a in SPACE.axes]
-        for point, weight in zip(probes.first()[2:], weights, strict=True):
+        for point, weight in zip(probes.first(), weights, strict=True):
             done = 0.004 if weight else 0.1
             probes.note(point, done + rng.gauss(0, 0.008), done)
         for point in probes.second():
@@ -115,7 +116,7 @@ class TestProbes:
 
     def test_channels_are_judged_by_divergence_as_what_is_gone_has_no_drift(self):
         probes = at_four_bits()
-        for point, axis in zip(probes.first()[2:], SPACE.axes, strict=True):
+        for point, axis in zip(probes.first(), SPACE.axes, strict=True):
             gone = axis.kind is SiteKind.CHANNEL
             probes.note(point, 0.05, 0.0 if gone else 0.05)
         for table, axis in zip(probes.tables(), SPACE.axes, strict=True):
@@ -124,10 +125,44 @@ class TestProbes:
 
     def test_an_axis_whose_probe_failed_is_left_alone(self):
         probes = at_four_bits()
-        for point in probes.first()[3:]:
-            probes.note(point, 0.1, 0.1)
-        tables = probes.tables()
-        assert (tables[0][:-1] > 10).all()
+        bits = next(a for a, axis in enumerate(SPACE.axes) if axis.kind is SiteKind.WEIGHT)
+        for axis, point in enumerate(probes.first()):
+            if axis in (0, bits):
+                probes.fail(point)
+            else:
+                probes.note(point, 0.1, 0.1)
+        for axis, table in enumerate(probes.tables()):
+            assert (table[: probes.base[axis]] > 10).all() == (axis in (0, bits))
+
+    def test_before_any_probe_early_weights_are_expected_to_need_bits_and_the_rest_stays(self):
+        probes = at_four_bits()
+        tables = dict(zip((axis.name for axis in SPACE.axes), probes.tables(), strict=True))
+        weights = [table for name, table in tables.items() if name.startswith("weight")]
+        lowest = [table[0] for table in weights]
+        assert (np.diff(lowest) < 0).all()
+        assert lowest[0] > 20 * lowest[-1]
+        assert all((np.diff(table) <= 0).all() and table[-1] == 0 for table in weights)
+        others = [table for name, table in tables.items() if not name.startswith("weight")]
+        assert others
+        assert all((table[:-1] > 10).all() for table in others)
+
+    def test_what_the_first_probes_show_of_weights_holds_for_the_others(self):
+        probes = at_four_bits()
+        before = probes.tables()
+        bits = [a for a, axis in enumerate(SPACE.axes) if axis.kind is SiteKind.WEIGHT]
+        probes.note(probes.first()[bits[0]], 3 * before[bits[0]][0], 1.0)
+        assert probes.tables()[bits[-1]][0] > 1.5 * before[bits[-1]][0]
+
+    def test_a_base_at_the_lowest_level_leaves_tables_that_evaluations_can_correct(self):
+        space = Space.build(SITES, Granularity.LAYER, {SiteKind.WEIGHT: (3, 4, 8)})
+        probes = Probes(space)
+        probes.base = probes.uniform()[0]
+        assert set(probes.base) == {0}
+        assert probes.first() == []
+        tables = np.array(probes.tables())
+        assert (np.diff(tables, axis=0) < 0)[:, 0].all()
+        assert (np.diff(tables, axis=1) < 0).all()
+        assert (tables[:, -1] == 0).all()
 
 
 class TestDamage:
@@ -284,49 +319,71 @@ class TestWorth:
         assert chances == pytest.approx([0.5, 0.1587, 0.3085], abs=1e-3)
 
 
-def rounds_of(max_drop: float | None, count: int) -> list[list[Suggestion]]:
-    """Suggestions up to where each waits for all before it; then one by one, to `count`."""
+def asked_one_by_one(max_drop: float | None, count: int) -> list[Suggestion]:
     judge = SimulatedEvaluator(max_drop=max_drop)
     strategy = Setup(strategy="joint", evaluator=judge).make_strategy()
-    index, rounds = 0, []
-    while index < count:
-        suggestions: list[Suggestion] = []
-        while (suggestion := strategy.suggest(index + len(suggestions))) is not None:
-            suggestions.append(suggestion)
-            if suggestion.checks is None or len(rounds) > 3:
-                break
-        rounds.append(suggestions)
-        for each in suggestions:
-            evaluation = judge(Request(each.candidate, checks=each.checks))
-            assert (evaluation.state is State.PROBED) == each.probe
-            strategy.update(index, evaluation)
-            index += 1
-    return rounds
+    suggestions: list[Suggestion] = []
+    for index in range(count):
+        suggestion = strategy.suggest(index)
+        assert suggestion is not None
+        evaluation = judge(Request(suggestion.candidate, checks=suggestion.checks))
+        assert (evaluation.state is State.PROBED) == suggestion.probe
+        strategy.update(index, evaluation)
+        suggestions.append(suggestion)
+    return suggestions
 
 
 def test_the_base_is_the_smallest_that_loses_little_and_probes_start_from_it():
     """At 6 bits the made-up network loses 0.023, at 4 bits 0.094; 0.6 of the limit is allowed."""
-    ends, middle, first, second, following = rounds_of(0.05, 45)[:5]
-    assert [each.checks for each in (*ends, *middle)] == [WHOLE] * 4
-    assert all(suggestion.probe for suggestion in (*first, *second))
-    assert first[0].candidate == Candidate()
-    assert first[1].candidate == middle[1].candidate
-    changed = [set(each.candidate.choices) ^ set(first[1].candidate.choices) for each in first[2:]]
-    assert all(len(choices) in (1, 2) for choices in changed)
-    assert not following[0].probe
+    suggestions = asked_one_by_one(0.05, 60)
+    uniform, compared, planned = suggestions[:4], suggestions[4:6], suggestions[6]
+    assert [each.checks for each in uniform] == [WHOLE] * 4
+    assert all(each.probe for each in compared)
+    assert compared[0].candidate == Candidate()
+    assert compared[1].candidate == uniform[3].candidate
+    assert not planned.probe
+    base = set(compared[1].candidate.choices)
+    probes = [each.candidate for each in suggestions[7:] if each.probe]
+    assert all(len(set(probe.choices) ^ base) in (1, 2) for probe in probes)
 
 
 def test_widths_in_between_are_not_asked_where_the_lowest_loses_little():
-    ends, first = rounds_of(0.9, 10)[:2]
-    assert len(ends) == 2
-    assert first[1].candidate == ends[0].candidate
+    suggestions = asked_one_by_one(0.9, 4)
+    assert [each.checks for each in suggestions[:2]] == [WHOLE] * 2
+    assert suggestions[3].candidate == suggestions[0].candidate
 
 
-def test_with_a_limit_every_fourth_suggestion_is_asked_all_images():
+def test_candidates_are_planned_from_the_start_and_probes_come_between_them():
+    suggestions = asked_one_by_one(None, 80)
+    first = next(n for n, each in enumerate(suggestions) if each.checks is None)
+    probes = [n for n, each in enumerate(suggestions) if each.probe and n > first]
+    assert first < 8
+    between = suggestions[first : probes[-1] + 1]
+    assert [each.probe for each in between[:18]] == ([False] + [True] * 8) * 2
+    assert not any(each.probe for each in suggestions[probes[-1] + 1 :])
+
+
+def test_a_plan_from_depth_alone_takes_bits_from_late_layers():
+    planned = asked_one_by_one(0.05, 7)[-1]
+    assert not planned.probe
+    bits = [planned.candidate.value(site) for site in SITES if site.kind is SiteKind.WEIGHT]
+    assert np.mean(bits[:4]) > np.mean(bits[4:])
+
+
+def test_axes_that_save_nothing_are_not_probed():
+    """Tokens and steps change no bytes."""
+    suggestions = asked_one_by_one(None, 80)
+    compared = [each.candidate for each in suggestions if each.probe][1]
+    probes = [each.candidate for each in suggestions if each.probe][2:]
+    changed = {choice for probe in probes for choice in set(probe.choices) ^ set(compared.choices)}
+    assert {choice[0] for choice in changed} == {"channel", "weight"}
+
+
+def test_with_a_limit_every_fourth_candidate_is_asked_all_images():
     """What is believed of the others is drawn from these: nothing ended the unlucky among them."""
-    with_limit = [each for part in rounds_of(0.05, 80)[4:] for each in part]
+    with_limit = [each for each in asked_one_by_one(0.05, 90)[6:] if not each.probe]
     assert 0.2 < np.mean([each.checks == WHOLE for each in with_limit]) < 0.3
-    without = [each for part in rounds_of(None, 80)[4:] for each in part]
+    without = [each for each in asked_one_by_one(None, 80)[6:] if not each.probe]
     assert not any(each.checks == WHOLE for each in without)
 
 

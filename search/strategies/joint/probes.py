@@ -44,6 +44,12 @@ attention's channels of `sdt-v1-cifar10`: 0.0 of drift, 0.02 nats)."""
 _POOLED = 0.05
 """Drift of all kinds together that joins each kind's own, where its nats per drift are found."""
 _RUINED = 100.0
+_ONE_BIT = 0.25
+_DEPTH = 5.0
+"""What is expected of one bit for all weights before anything is probed: nats in all, and the log
+of how much more of it the first layer does than the last. The probes of `make bench-papers` came to
+0.24 to 0.32 nats on three networks (0.11 on `sdt-v3-cifar10`); their drift falls along the network
+with a slope of -4.6 to -5.5 (-2.5), and the sizes of the layers hardly tell anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +61,13 @@ class _Seen:
 
 
 class Probes:
-    """Chooses probes in two rounds and turns their damages into tables.
+    """Chooses probes and turns their damages into tables.
 
-    The first round is the trained network, the starting point (`base`) and, from there, the lowest
-    level of every axis. Where that does little, no other level needs to be known. The second round
-    probes a level in between, on the half of the axes that the lowest level harms most.
+    The trained network and the starting point (`base`) are what others are compared with. The first
+    round is, from there, the lowest level of every axis. Where that does little, no other level
+    needs to be known. The second round probes a level in between, on the half of the axes that the
+    lowest level harms most. Until an axis of weights is probed, its depth tells what to expect of
+    it; others are left alone.
 
     Args:
         space: that is searched.
@@ -72,6 +80,7 @@ class Probes:
         self._space = space
         self.base: Point = space.full
         self._known: list[dict[int, _Seen]] = [{} for _ in space.axes]
+        self._failed: set[int] = set()
 
     def uniform(self) -> list[Point]:
         """Points with all weights alike, ascending in bits; one of them becomes the base."""
@@ -79,10 +88,13 @@ class Probes:
         points = [tuple(_nearest(axis, full, bits) for axis, full in axes) for bits in _UNIFORM]
         return [point for point in dict.fromkeys(points) if point != self._space.full]
 
+    def start(self) -> list[Point]:
+        """What others are compared with."""
+        return list(dict.fromkeys([self._space.full, self.base]))
+
     def first(self) -> list[Point]:
-        """The trained network, the base, and from there the lowest level of every axis."""
-        lowest = (self._changed(axis, 0) for axis in range(len(self._space.axes)))
-        return list(dict.fromkeys([self._space.full, self.base, *lowest]))
+        """The lowest level of every axis whose base is another one."""
+        return [self._changed(axis, 0) for axis, level in enumerate(self.base) if level > 0]
 
     def second(self) -> list[Point]:
         """A level in between, where the lowest one does harm."""
@@ -105,10 +117,17 @@ class Probes:
         if axis is not None:
             self._known[axis][point[axis]] = _Seen(divergence, drift)
 
+    def fail(self, point: Point) -> None:
+        """Take in that a probe failed: levels below the base are left alone on that axis."""
+        axis = self.changed_axis(point)
+        if axis is not None:
+            self._failed.add(axis)
+
     def tables(self) -> list[Floats]:
         """Damage of every level of every axis in nats, 0 at the trained network's level."""
         believed = self._believed()
         decays = self._decays(believed)
+        self._expect_others(believed)
         return [
             self._table(axis, believed[axis], decays.get(entry.kind, _DECAY))
             for axis, entry in enumerate(self._space.axes)
@@ -150,11 +169,30 @@ class Probes:
                 pairs.setdefault(entry.kind, []).append((known[low], known[high], high - low))
         return {kind: _decay(found) for kind, found in pairs.items()}
 
+    def _expect_others(self, believed: Sequence[dict[int, float]]) -> None:
+        """Add what is expected of the lowest level of weights that are not probed yet."""
+        expected = self._expected()
+        probed = [axis for axis in expected if 0 in believed[axis]]
+        done = sum(believed[axis][0] for axis in probed)
+        scale = (done + _ONE_BIT) / (sum(expected[axis] for axis in probed) + _ONE_BIT)
+        for axis in expected.keys() - self._failed:
+            believed[axis].setdefault(0, scale * expected[axis])
+
+    def _expected(self) -> Mapping[int, float]:
+        """Damage of the lowest level of every axis of weights, in nats, by depth alone."""
+        weights = [a for a, entry in enumerate(self._space.axes) if entry.kind is SiteKind.WEIGHT]
+        owners = [axis for axis in weights for _ in self._space.axes[axis].sites]
+        shares = np.exp(-_DEPTH * np.linspace(0, 1, len(owners)))
+        found = dict.fromkeys(weights, 0.0)
+        for axis, share in zip(owners, shares / shares.sum(), strict=True):
+            bits = self._space.axes[axis].levels[0]
+            found[axis] += _ONE_BIT * float(share) * _DECAY ** (bits - 1)
+        return found
+
     def _table(self, axis: int, known: Mapping[int, float], decay: float) -> Floats:
         base = self.base[axis]
         table = np.zeros(len(self._space.axes[axis].levels))
         if 0 not in known:
-            # Its probe failed, or the base is its lowest level already.
             table[:base] = _RUINED
             return table
         numbers, below = sorted(known), np.arange(base)
@@ -168,13 +206,14 @@ class Probes:
         """What is left at the base's level and above it, if it goes on falling as below.
 
         The lowest level does ``lowest = D (1 - decay^base)`` beyond the base where it does D beyond
-        the trained network, of which ``D decay^base`` is left at the base.
+        the trained network, of which ``D decay^base`` is left at the base. Where the base is the
+        lowest level, `lowest` is D.
         """
         base, full = self.base[axis], self._space.full[axis]
         levels = np.arange(len(self._space.axes[axis].levels))
         if base == full:
             return np.zeros(len(levels))
-        left = lowest * decay**base / (1 - decay**base)
+        left = lowest * decay**base / (1 - decay**base) if base > 0 else lowest
         return np.where(levels < full, left * decay ** np.maximum(levels - base, 0), 0.0)
 
 

@@ -1,11 +1,14 @@
-"""The strategy: find a base, probe, plan, evaluate along the plan, correct it, refine.
+"""The strategy: find a base, plan, probe, evaluate along the plan, correct it, refine.
 
 1. **Base**: candidates with the same bits everywhere are evaluated. The smallest that loses little
    more than that of most bits is where the probes start.
-2. **Probes**: what each choice does alone to predictions, drift, SynOps and energy, on the gate's
-   images (`probes`). No search image is spent.
-3. **Plan**: from these and exact cost tables a whole predicted front (`plan`, `damage`, `sweep`).
-4. **Every suggestion** is the best of a pool: the plan's points, plans under doubt (damages drawn
+2. **Plan**: from damages and exact cost tables a whole predicted front (`plan`, `damage`, `sweep`).
+   At first all that is known of damages is the depth of a layer, which suffices for bits: early
+   layers need them.
+3. **Probes**: what each choice does alone to predictions, drift, SynOps and energy, on the gate's
+   images (`probes`). No search image is spent. What saves most is asked first, and some probes
+   after every candidate that is planned, so that a search that ends early has a front as well.
+4. **Every candidate** is the best of a pool: the plan's points, plans under doubt (damages drawn
    anew), and children of what was measured (`variation`), by expected gain of hypervolume times
    the chance of keeping the limits (`worth`). What is committed corrects the damages and the
    front; suggestions that are still open count as if they had come out as expected, so that a
@@ -18,7 +21,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +54,8 @@ search images, as whoever chose it among others by these images will find (`qkfo
 bits: 0.9 points on them, 0.3 on the test images)."""
 _FAIR = 4
 """Every so many suggestions one is asked all search images."""
+_EACH = 8
+"""Probes for one candidate, as long as there are any: they take as many images."""
 _MISSES = 4
 """Parents that just miss a limit, at most: what is left of them may keep it."""
 
@@ -84,6 +89,8 @@ class Joint(Strategy):
         self._rounds = self._prepare()
         self._checks = WHOLE
         self._queue: list[Point] = []
+        self._prepared = False
+        self._since_plan = _EACH
         self._open: dict[int, tuple[Point, Suggestion]] = {}
         self._seen: set[Point] = set()
         self._known: list[_Known] = []
@@ -98,10 +105,11 @@ class Joint(Strategy):
     @override
     def suggest(self, index: int) -> Suggestion | None:
         if index not in self._open:
-            point = self._next(index)
-            if point is None:
+            found = self._next(index)
+            if found is None:
                 return None
-            self._open[index] = point, Suggestion(self._space.decode(point), self._asked(index))
+            point, checks = found
+            self._open[index] = point, Suggestion(self._space.decode(point), checks)
         return self._open[index][1]
 
     @override
@@ -109,8 +117,10 @@ class Joint(Strategy):
         point, suggestion = self._open.pop(index)
         if not suggestion.probe:
             self._take_in(evaluation, fair=suggestion.checks is not None or evaluation.audited)
-        elif "kl" in evaluation.measures:  # A failed one says nothing.
+        elif "kl" in evaluation.measures:
             self._probed.append((point, evaluation.measures))
+        else:
+            self._probes.fail(point)
 
     @override
     def learn(self, evaluation: Evaluation) -> None:
@@ -145,7 +155,7 @@ class Joint(Strategy):
         return {
             "chosen": None if chosen is None else chosen.evaluation.key,
             "met": chosen is not None,
-            "finished": model is not None,
+            "finished": self._prepared,
             "believed_drop": None if chosen is None else self._believed[chosen.point] - luck,
             "luck": luck,
         }
@@ -153,36 +163,59 @@ class Joint(Strategy):
     def _by_size(self, known: _Known) -> tuple[float, float, Point]:
         return known.evaluation.measures["bytes"], self._believed[known.point], known.point
 
-    def _asked(self, index: int) -> Checks | None:
-        """How a point is evaluated; None: as the search does it."""
-        if self._model is None:
-            return self._checks
-        fair = self._task.limits.drop is not None and index % _FAIR == 0
-        return WHOLE if fair else None
-
-    def _next(self, index: int) -> Point | None:
-        while self._model is None and not self._queue:
-            if self._open:
-                return None
+    def _next(self, index: int) -> tuple[Point, Checks | None] | None:
+        """The next point and how it is evaluated; None: the search's own way, or nothing yet."""
+        while not self._queue and not self._prepared and not self._waiting():
             self._queue, self._checks = next(self._rounds, ([], WHOLE))
-        if self._queue:
-            return self._queue.pop(0)
-        assert self._model is not None
-        point = self._best(self._model, random.Random(f"{self._task.seed}:{index}"))
+        if self._queue and (self._model is None or self._since_plan < _EACH):
+            self._since_plan += 1
+            return self._queue.pop(0), self._checks
+        if self._model is None:
+            return None
+        self._since_plan = 0
+        if self._probed:
+            self._plan_anew()
+        return self._candidate(self._model, index)
+
+    def _waiting(self) -> bool:
+        """Whether something is on its way that the next round depends on."""
+        return any(self._model is None or each.probe for _, each in self._open.values())
+
+    def _candidate(self, model: PlanModel, index: int) -> tuple[Point, Checks | None]:
+        point = self._best(model, random.Random(f"{self._task.seed}:{index}"))
         self._seen.add(point)
-        return point
+        fair = self._task.limits.drop is not None and index % _FAIR == 0
+        return point, WHOLE if fair else None
 
     def _prepare(self) -> Iterator[tuple[list[Point], Checks]]:
-        """Rounds before there is a model, each of which waits for the one before."""
+        """Rounds of points to ask, each of which waits for the one before."""
         uniform = self._probes.uniform()
         # Whole: even what is too large, or loses too much, says what bits cost.
         yield [*uniform[:1], *uniform[1:][-1:]], WHOLE
-        if uniform and self._base_point() != uniform[0]:
-            yield uniform[1:-1], WHOLE
+        for point in uniform[1:-1]:
+            if self._base_point() != uniform[-1]:
+                break
+            yield [point], WHOLE
         self._probes.base = self._base_point()
-        yield self._probes.first(), PROBE
-        self._read_probes()
-        yield self._probes.second(), PROBE
+        yield self._probes.start(), PROBE
+        self._plan_anew()
+        yield self._worth_probing(self._probes.first()), PROBE
+        self._plan_anew()
+        yield self._worth_probing(self._probes.second()), PROBE
+        self._prepared = True
+
+    def _worth_probing(self, points: Sequence[Point]) -> list[Point]:
+        """Those that save something beyond the base, what saves most first."""
+        if not points:
+            return []
+        names = [o.name for o in self._task.objectives if o.name != ACCURACY] or ["bytes"]
+        every = [self._probes.base, *points]
+        costs = np.sum([self._costs.ratios(name, every) for name in names], axis=0)
+        order = np.argsort(costs[1:], kind="stable")
+        return [points[number] for number in order if costs[1 + number] < costs[0]]
+
+    def _plan_anew(self) -> None:
+        """Take in the probes that came, and make the model from all that are known."""
         self._read_probes()
         self._model = PlanModel(self._task, self._costs, self._probes.tables(), self._base["kl"])
         self._fit(self._model)
