@@ -13,15 +13,15 @@ from ..spaces.surgery import SurgeryOptions
 from ..svtmodels.costs import Costs, static_costs
 from ..svtmodels.engine.prefix_cache import PrefixCache
 from ..svtmodels.network import RECOVERY_SITE, Network
-from ..svtmodels.parts.half_vectors import HALF
+from ..svtmodels.parts.short_vectors import SHORT_TYPES
 from ..svtmodels.surgery.activity import Activity
 from ..svtmodels.surgery.cache import SurgeryCache
 from ..svtmodels.surgery.compress import compress
 from ..svtmodels.surgery.fixed_point import FIXED, to_fixed_point
-from ..svtmodels.surgery.half_vectors import to_half_vectors
 from ..svtmodels.surgery.moments import Moments
 from ..svtmodels.surgery.prepared import PreparedSurgery
 from ..svtmodels.surgery.recovery import Reference, recover, reference_of
+from ..svtmodels.surgery.short_vectors import to_short_vectors
 
 
 class CandidateBuilder:
@@ -59,7 +59,7 @@ class CandidateBuilder:
         self._images = images[: options.recovery_images]
         self._method = options.recovery
         self._fixed = options.arithmetic == FIXED
-        self._half = options.vectors == HALF
+        self._vectors = options.vectors
 
     def build(self, candidate: Candidate) -> Network:
         """Network of a candidate, in eval mode.
@@ -74,8 +74,8 @@ class CandidateBuilder:
         # Last of all: recovery moves scales, biases and thresholds off any grid.
         if self._fixed:
             to_fixed_point(small)
-        if self._half:
-            to_half_vectors(small)
+        if self._vectors in SHORT_TYPES:
+            to_short_vectors(small, self._vectors)
         return small
 
     def costs(self, candidate: Candidate) -> Costs:

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-SCHEMA = 3  # Of the manifest: the version of the format.
-DTYPES = {"U8": np.uint8, "F32": np.float32, "F16": np.float16, "I64": np.int64}
+SCHEMA = 4  # Of the manifest: the version of the format.
+DTYPES = {"U8": np.uint8, "I8": np.int8, "F32": np.float32, "F16": np.float16, "I64": np.int64}
 # How a block chooses its tokens; the manifest may name other rules, which are not built here.
 RULE = {"criterion": "energy", "masks": "image", "mode": "revisit", "window": 3}
 # Architecture: max pooling behind the four convolutions of the stem, scale of the attention.
@@ -45,9 +45,9 @@ class Synapse:
 
     def __init__(self, name: str, entries: dict, tensors: dict) -> None:
         affine = entries[f"{name}.affine"]
-        numbers = tensors[f"{name}.affine"][: np.prod(affine["shape"])].astype(np.float32)
-        exponents = np.array(affine.get("exponents", [0]))  # Of two; vectors of float16 have them.
-        vectors = np.ldexp(numbers.reshape(affine["shape"]), exponents[:, None])
+        numbers = tensors[f"{name}.affine"][: np.prod(affine["shape"])].astype(np.float64)
+        units = np.array(affine.get("units", [1.0]))  # Of a row; float16 and int8 have them.
+        vectors = (numbers.reshape(affine["shape"]) * units[:, None]).astype(np.float32)
         self.vectors = dict(zip(affine["rows"], vectors, strict=True))
         self.quantised = f"{name}.codes" in entries
         stored = f"{name}.codes" if self.quantised else f"{name}.weight"

@@ -32,7 +32,7 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
     "token_mode": ("revisit", "stop"),
     "recovery": ("spread-rates", "spread", "mean", "rates"),
     "arithmetic": ("float32", "fixed"),
-    "vectors": ("float32", "float16"),
+    "vectors": ("float32", "float16", "int8"),
 }
 """Values of the options that are names; the first is the default."""
 

@@ -13,8 +13,7 @@ from ..spaces.widths import chosen_widths
 from .declaration import Declaration, NeuronLayer, Source, Synapse
 from .network import TIME_SITE, Network
 from .neuron_sizes import NeuronSize, neuron_sizes
-from .packed.layout import float_bytes, half_bytes, neuron_bytes, weight_bytes
-from .parts.half_vectors import HALF
+from .packed.layout import float_bytes, neuron_bytes, vector_bytes, weight_bytes
 from .parts.synapse import shape_of
 from .parts.token_rule import TokenRule
 from .parts.token_scores import score_macs
@@ -104,7 +103,7 @@ class Count:
         self._kept = kept
         self._declared = declared or network.declaration
         self._chosen = chosen
-        self._vector_bytes = half_bytes if vectors == HALF else float_bytes
+        self._vectors = vectors
         self._steps = chosen[SiteKind.TIME].get(TIME_SITE, network.time_steps)
         self._widths = chosen_widths(chosen)
         self._rows, self._columns = self._declared.rows_and_columns(self._widths)
@@ -149,7 +148,7 @@ class Count:
             return self._floats(synapse, bits)
         size, numbers = self._weight(synapse, bits)
         vectors = 2 * self.shape(synapse)[0]
-        return size + self._vector_bytes(vectors), numbers + vectors
+        return size + vector_bytes(vectors, self._vectors), numbers + vectors
 
     def _floats(self, synapse: Synapse, bits: int) -> tuple[int, int]:
         """Bytes and numbers of a synapse of floats: its weights, then all vectors together."""

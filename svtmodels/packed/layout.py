@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 ALIGNMENT = 64
 """Every tensor starts at a multiple of this many bytes and is padded up to it, so that a reader
 may map the file and hand the bytes to vector instructions or DMA as they lie."""
@@ -72,9 +74,9 @@ def float_bytes(count: int) -> int:
     return padded(4 * count)
 
 
-def half_bytes(count: int) -> int:
-    """Bytes of `count` float16 numbers, padding included."""
-    return padded(2 * count)
+def vector_bytes(count: int, dtype: str) -> int:
+    """Bytes of `count` numbers of scales and biases of a type, padding included."""
+    return padded(np.dtype(dtype).itemsize * count)
 
 
 def neuron_bytes(layers: int) -> int:

@@ -21,7 +21,6 @@ from ..build import Build
 from ..declaration import Synapse
 from ..network import Network
 from ..official import build_official
-from ..parts.half_vectors import HALF
 from ..parts.synapse import (
     ChannelAffine,
     CompositeSynapse,
@@ -159,8 +158,8 @@ def _describe(network: Network, manifest: dict[str, Any]) -> None:
     network.vectors = manifest.get("vectors", DEFAULT.vectors)
     if network.vectors not in ALLOWED["vectors"]:
         raise ValueError(f"vectors are {network.vectors!r}")
-    if network.vectors == HALF and network.arithmetic == FIXED:
-        raise ValueError(f"fixed point has no {HALF} vectors")
+    if network.vectors != DEFAULT.vectors and network.arithmetic == FIXED:
+        raise ValueError(f"fixed point has no {network.vectors} vectors")
     network.card = manifest["record"]
 
 
@@ -174,8 +173,8 @@ def _fill(
     """Fill in a synapse; `bits` of the chain that it is a link of, if it is one."""
     module = network.get_submodule(synapse.weight)
     bits = network.weight_bits(synapse.name) if bits is None else bits
-    half = network.vectors == HALF and bits in INTEGER_BITS
-    vectors = unpack_vectors(synapse.name, entries, arrays, shape_of(module)[0], half=half)
+    dtype = network.vectors if bits in INTEGER_BITS else DEFAULT.vectors
+    vectors = unpack_vectors(synapse.name, entries, arrays, shape_of(module)[0], dtype)
     pruned = synapse.name in network.candidate.to_dict().get(SiteKind.DENSITY, {})
     if isinstance(module, CompositeSynapse) and bits not in INTEGER_BITS and not pruned:
         for link in synapse.links:

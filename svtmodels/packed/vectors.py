@@ -1,4 +1,4 @@
-"""Vectors of synapses in the packed file: float32, or float16 times a power of two per vector."""
+"""Vectors of synapses in the packed file: float32, or a shorter type times a unit per vector."""
 
 from __future__ import annotations
 
@@ -12,36 +12,37 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...spaces.errors import BadInput
-from ..parts.half_vectors import HALF, exponent_of, numbers_of, rounded, widened
-from .layout import float_bytes, half_bytes
+from ..parts.short_vectors import SHORT_TYPES, widened
+from .layout import vector_bytes
 
 Vector = tuple[str, Tensor]
 """What it is, and its numbers [C_out]."""
 _Packed = tuple[str, NDArray[Any], dict[str, Any]]
 
 
-def pack_vectors(synapse: str, vectors: Sequence[Vector], *, half: bool) -> _Packed:
+def pack_vectors(synapse: str, vectors: Sequence[Vector], dtype: str) -> _Packed:
     """Tensor of a synapse's vectors: name, array [rows * C_out] and entry of the manifest.
 
     Args:
         synapse: its name.
         vectors: of one length.
-        half: whether they are stored as float16.
+        dtype: that they are stored as, one of `ALLOWED["vectors"]`.
 
     Raises:
-        BadInput: float16 does not hold them.
+        BadInput: it does not hold them.
     """
     name, rows = _name(synapse), {"rows": [row for row, _ in vectors]}
-    if not half:
+    if dtype not in SHORT_TYPES:
         stacked = np.stack([float32(vector) for _, vector in vectors])
         return name, stacked.reshape(-1), {**float_entry(stacked), **rows}
-    for row, vector in vectors:
-        if not torch.equal(rounded(vector), vector):
-            raise BadInput(f"the {row} of {synapse} is no float16; call `to_half_vectors` last.")
-    exponents = [exponent_of(vector) for _, vector in vectors]
-    pairs = zip(vectors, exponents, strict=True)
-    stacked = torch.stack([numbers_of(vector, exponent) for (_, vector), exponent in pairs]).numpy()
-    entry = {"dtype": HALF, "shape": list(stacked.shape), **rows, "exponents": exponents}
+    short = SHORT_TYPES[dtype]
+    units = [short.unit_of(vector) for _, vector in vectors]
+    numbers = [short.numbers_of(v, unit) for (_, v), unit in zip(vectors, units, strict=True)]
+    for (row, vector), each, unit in zip(vectors, numbers, units, strict=True):
+        if not torch.equal(widened(each, unit), vector):
+            raise BadInput(f"the {row} of {synapse} is no {dtype}; call `to_short_vectors` last.")
+    stacked = torch.stack(numbers).numpy()
+    entry = {"dtype": dtype, "shape": list(stacked.shape), **rows, "units": units}
     return name, stacked.reshape(-1), entry
 
 
@@ -50,8 +51,7 @@ def unpack_vectors(
     entries: Mapping[str, Any],
     arrays: Mapping[str, NDArray[Any]],
     outputs: int,
-    *,
-    half: bool,
+    dtype: str,
 ) -> dict[str, Tensor]:
     """Vectors [C_out] of a synapse in float32, by what they are; empty if it has none.
 
@@ -60,7 +60,7 @@ def unpack_vectors(
         entries: of the manifest.
         arrays: of the file.
         outputs: C_out.
-        half: whether they are stored as float16.
+        dtype: that they are stored as, one of `ALLOWED["vectors"]`.
 
     Raises:
         ValueError: entry, array and what they should be do not fit each other.
@@ -69,14 +69,15 @@ def unpack_vectors(
     if name not in entries:
         return {}
     entry = entries[name]
-    stacked = (_halves if half else floats)(arrays[name], entry["shape"])
+    stacked = _numbers(arrays[name], entry["shape"], dtype)
     if stacked.shape[1:] != (outputs,):
         raise ValueError(f"{name} has shape {tuple(stacked.shape)}")
     vectors = list(stacked.unbind())
-    if half:
-        vectors = [widened(*each) for each in zip(vectors, entry["exponents"], strict=True)]
-        if entry["dtype"] != HALF or entry["exponents"] != [exponent_of(v) for v in vectors]:
-            raise ValueError(f"{name} is not {HALF} with the exponents of its numbers")
+    if dtype in SHORT_TYPES:
+        vectors = [widened(*each) for each in zip(vectors, entry["units"], strict=True)]
+        units = [SHORT_TYPES[dtype].unit_of(vector) for vector in vectors]
+        if entry["dtype"] != dtype or entry["units"] != units:
+            raise ValueError(f"{name} is not {dtype} with the units of its numbers")
     return dict(zip(entry["rows"], vectors, strict=True))
 
 
@@ -96,15 +97,12 @@ def floats(array: NDArray[Any], shape: Sequence[int]) -> Tensor:
     Raises:
         ValueError: the array is not that.
     """
-    return _numbers(array, shape, np.dtype(np.float32), float_bytes(math.prod(shape)))
+    return _numbers(array, shape, "float32")
 
 
-def _halves(array: NDArray[Any], shape: Sequence[int]) -> Tensor:
-    return _numbers(array, shape, np.dtype(np.float16), half_bytes(math.prod(shape)))
-
-
-def _numbers(array: NDArray[Any], shape: Sequence[int], dtype: np.dtype[Any], size: int) -> Tensor:
-    if array.dtype != dtype or array.nbytes != size:
+def _numbers(array: NDArray[Any], shape: Sequence[int], dtype: str) -> Tensor:
+    size = vector_bytes(math.prod(shape), dtype)
+    if array.dtype != np.dtype(dtype) or array.nbytes != size:
         raise ValueError(f"{array.nbytes} bytes of {array.dtype} are no {dtype} of shape {shape}")
     return torch.from_numpy(array[: math.prod(shape)].copy()).reshape(tuple(shape))
 

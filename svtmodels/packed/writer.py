@@ -20,7 +20,7 @@ from torch import Tensor
 from ...spaces.errors import BadInput
 from ..declaration import Synapse
 from ..network import Network
-from ..parts.half_vectors import HALF
+from ..parts.short_vectors import SHORT_TYPES
 from ..parts.synapse import (
     ChannelAffine,
     ChannelNorm,
@@ -37,7 +37,7 @@ from .vectors import Vector, float32, float_entry, pack_vectors
 from .weights import Tensors, pack_weight
 
 FORMAT = "spikefront-packed"
-SCHEMA = 3
+SCHEMA = 4
 MODEL_FILE = "model.safetensors"
 MANIFEST_FILE = "manifest.json"
 GOLDEN_FILE = "golden.safetensors"
@@ -126,7 +126,7 @@ def _description(network: Network) -> dict[str, Any]:
         "alignment": ALIGNMENT,
         # Float32 goes without saying: folders from before there was a choice say nothing.
         **({"arithmetic": describe_arithmetic(network)} if fixed else {}),
-        **({"vectors": HALF} if network.vectors == HALF else {}),
+        **({"vectors": network.vectors} if network.vectors in SHORT_TYPES else {}),
     }
 
 
@@ -159,8 +159,7 @@ def _synapse_tensors(
             {"scale_axis": 0, "input_grid": module.grid, "input_limit": module.max_input}
         )
         vectors = [("scale", module.scale), ("bias", module.bias)]
-        half = network.vectors == HALF
-        return [*_listed(tensors), pack_vectors(synapse.name, vectors, half=half)]
+        return [*_listed(tensors), pack_vectors(synapse.name, vectors, network.vectors)]
     out: list[tuple[str, NDArray[Any], dict[str, Any]]] = []
     vectors: list[Vector] = []
     bits = network.weight_bits(synapse.name) if bits is None else bits
@@ -174,7 +173,7 @@ def _synapse_tensors(
         norm = network.get_submodule(synapse.norm)
         assert isinstance(norm, ChannelNorm | ChannelAffine)
         vectors += list(zip(("scale", "bias"), norm.folded(), strict=True))
-    return [*out, pack_vectors(synapse.name, vectors, half=False)] if vectors else out
+    return [*out, pack_vectors(synapse.name, vectors, "float32")] if vectors else out
 
 
 def _listed(tensors: Tensors) -> list[tuple[str, NDArray[Any], dict[str, Any]]]:

@@ -13,10 +13,11 @@ from small_spikformers import ARCHITECTURES, inputs_for, small
 
 from spikefront.spaces import Candidate, SurgeryOptions
 from spikefront.svtmodels import Network, compress, save_packed
+from spikefront.svtmodels.parts.short_vectors import SHORT_TYPES
 from spikefront.svtmodels.surgery.fixed_point import to_fixed_point
-from spikefront.svtmodels.surgery.half_vectors import to_half_vectors
 from spikefront.svtmodels.surgery.moments import collect_moments
 from spikefront.svtmodels.surgery.prepared import PreparedSurgery
+from spikefront.svtmodels.surgery.short_vectors import to_short_vectors
 
 READER = Path(__file__).parents[2] / "examples" / "numpy_reader.py"
 
@@ -65,13 +66,14 @@ def test_spikes_and_logits_are_those_recorded(
     assert "largest difference of a logit: 0" in done.stdout
 
 
+@pytest.mark.parametrize("dtype", SHORT_TYPES)
 @pytest.mark.parametrize("bits", [1, 8])
-def test_vectors_of_float16_are_widened(bits: int, tmp_path: Path) -> None:
+def test_short_vectors_are_widened(dtype: str, bits: int, tmp_path: Path) -> None:
     network = small()
     every = dict.fromkeys((s.name for s in network.declaration.synapses), bits)
-    halved = compress(network, Candidate.from_dict({"weight": every}, network.sites))
-    to_half_vectors(halved)
-    done = _read(save_packed(halved, tmp_path / "packed"))
+    short = compress(network, Candidate.from_dict({"weight": every}, network.sites))
+    to_short_vectors(short, dtype)
+    done = _read(save_packed(short, tmp_path / "packed"))
     assert done.returncode == 0, done.stderr
     assert " 0 layers differ" in done.stdout
     assert "largest difference of a logit: 0" in done.stdout
@@ -93,8 +95,8 @@ def test_what_it_cannot_run_is_refused(tmp_path: Path) -> None:
 def test_another_version_of_the_format_is_refused(tmp_path: Path) -> None:
     folder = _packed(small(), {"weight": 2}, tmp_path / "packed")
     manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "schema": 2}))
-    assert "schema 3 only, not 2" in _read(folder).stderr
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "schema": 3}))
+    assert "schema 4 only, not 3" in _read(folder).stderr
 
 
 def test_fixed_point_is_refused(tmp_path: Path) -> None:
