@@ -26,6 +26,7 @@ from spikefront.spaces import Candidate, Granularity, SiteKind, Space
 from spikefront.svtmodels.cost_tables import total
 
 SPACE = SPACES[-1]
+MISSED = np.full(6, 0.006)
 
 
 def drawn(count: int, seed: int = 0) -> list[tuple[int, ...]]:
@@ -140,7 +141,7 @@ class TestProbes:
         weights = [table for name, table in tables.items() if name.startswith("weight")]
         lowest = [table[0] for table in weights]
         assert (np.diff(lowest) < 0).all()
-        assert lowest[0] > 20 * lowest[-1]
+        assert lowest[0] > 10 * lowest[-1]
         assert all((np.diff(table) <= 0).all() and table[-1] == 0 for table in weights)
         others = [table for name, table in tables.items() if not name.startswith("weight")]
         assert others
@@ -150,8 +151,38 @@ class TestProbes:
         probes = at_four_bits()
         before = probes.tables()
         bits = [a for a, axis in enumerate(SPACE.axes) if axis.kind is SiteKind.WEIGHT]
-        probes.note(probes.first()[bits[0]], 3 * before[bits[0]][0], 1.0)
-        assert probes.tables()[bits[-1]][0] > 1.5 * before[bits[-1]][0]
+        for axis in bits[:-1]:
+            probes.note(probes.first()[axis], 0.2, 0.2)
+        assert probes.tables()[bits[-1]][0] > 2 * before[bits[-1]][0]
+
+    def test_what_the_base_was_measured_to_lose_is_shared_among_its_axes(self):
+        probes = at_four_bits()
+
+        def lost() -> float:
+            return sum(t[level] for t, level in zip(probes.tables(), probes.base, strict=True))
+
+        for point in probes.first():
+            probes.note(point, 0.4, 0.4)
+        follows = lost()
+        for measured in (0.0, 0.5):
+            probes.left = measured
+            assert abs(lost() - measured) < abs(follows - measured) / 2
+
+    def test_between_the_last_known_level_and_the_base_damage_falls_to_nothing(self):
+        """As ``D decay^level`` does beyond what is left at the base."""
+        probes = Probes(SPACE)
+        bits = next(a for a, axis in enumerate(SPACE.axes) if axis.kind is SiteKind.WEIGHT)
+        probes.base = tuple(
+            4 if axis.kind is SiteKind.WEIGHT else full
+            for axis, full in zip(SPACE.axes, SPACE.full, strict=True)
+        )
+        point = probes.first()[bits]
+        probes.note(point, 0.8 * (1 - 0.25**4), 0.8)
+        table = probes.tables()[bits]
+        beyond = table[:4] - table[4]
+        assert beyond / beyond[0] == pytest.approx(
+            [(0.25**n - 0.25**4) / (1 - 0.25**4) for n in range(4)]
+        )
 
     def test_a_base_at_the_lowest_level_leaves_tables_that_evaluations_can_correct(self):
         space = Space.build(SITES, Granularity.LAYER, {SiteKind.WEIGHT: (3, 4, 8)})
@@ -180,7 +211,7 @@ class TestDamage:
         return 0.9 * (1 - np.exp(-damages / 0.9))
 
     def test_before_anything_is_learned_a_nat_costs_half(self):
-        model, ones = DamageModel(self.TABLES), np.ones(6)
+        model, ones = DamageModel(self.TABLES, MISSED), np.ones(6)
         expected = self.drops(0.5 * self.damages(ones))
         assert model.drops(self.points()) == pytest.approx(expected)
         model.learn(np.empty((0, 6)), [], [])
@@ -189,7 +220,7 @@ class TestDamage:
     def test_axes_that_do_more_or_less_than_their_probes_said_are_corrected(self):
         factors = np.array([1.6, 1, 1, 1, 1, 0.5])
         drops = self.drops(0.005 + 0.4 * self.damages(factors))
-        model = DamageModel(self.TABLES)
+        model = DamageModel(self.TABLES, MISSED)
         before = np.abs(model.drops(self.points()) - drops).mean()
         model.learn(self.points(), drops, np.full(80, 0.003))
         assert np.abs(model.drops(self.points()) - drops).mean() < 0.25 * before
@@ -200,12 +231,12 @@ class TestDamage:
 
     def test_the_trained_networks_luck_is_no_damage_of_any_axis(self):
         drops = 0.01 + self.drops(0.5 * self.damages(np.ones(6)))
-        model = DamageModel(self.TABLES)
+        model = DamageModel(self.TABLES, MISSED)
         model.learn(self.points(), drops, np.full(80, 0.003))
         assert model.drops([(2,) * 6]) == pytest.approx([0.01], abs=0.003)
 
     def test_what_was_measured_is_doubted_less(self):
-        model, points = DamageModel(self.TABLES), [(0, 2, 2, 2, 2, 2), (2, 2, 2, 2, 2, 0)]
+        model, points = DamageModel(self.TABLES, MISSED), [(0, 2, 2, 2, 2, 2), (2, 2, 2, 2, 2, 0)]
         at_first = model.deviations(points)
         assert at_first[0] == pytest.approx(at_first[1])
         model.learn([points[0]] * 4, [0.05] * 4, [0.003] * 4)
@@ -214,21 +245,21 @@ class TestDamage:
         assert unknown > 2 * known
 
     def test_what_loses_everything_does_not_tell_what_a_point_costs(self):
-        model, mild = DamageModel(self.TABLES), [(1, 2, 2, 2, 2, 2)]
+        model, mild = DamageModel(self.TABLES, MISSED), [(1, 2, 2, 2, 2, 2)]
         before = model.drops(mild)
         model.learn([(0,) * 6], [0.8], [0.003])
         assert model.drops(mild) == pytest.approx(before, rel=0.25)
 
     def test_a_level_that_no_probe_knows_does_not_tell_what_a_nat_costs(self):
         """As where the probe of an axis failed, and a candidate of few bits everywhere did not."""
-        model = DamageModel([*self.TABLES[:5], np.array([100.0, 100.0, 0.0])])
+        model = DamageModel([*self.TABLES[:5], np.array([100.0, 100.0, 0.0])], MISSED)
         known = [(0, 2, 2, 2, 2, 2)]
         before = model.drops(known)
         model.learn([(1,) * 6], [0.06], [0.004])
         assert model.drops(known) == pytest.approx(before)
 
     def test_doubts_move_tables_and_never_below_a_tenth(self):
-        model = DamageModel(self.TABLES)
+        model = DamageModel(self.TABLES, MISSED)
         lower, higher = model.damages(np.full(8, -9.0)), model.damages(np.full(8, 1.0))
         assert all((a == pytest.approx(0.05 * t)) for a, t in zip(lower, self.TABLES, strict=True))
         assert all((b[:2] > 0.5 * t[:2]).all() for b, t in zip(higher, self.TABLES, strict=True))

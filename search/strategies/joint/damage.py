@@ -21,9 +21,7 @@ _OFFSET = 0.01
 """Standard deviations of that slope, and of what is lost whatever is chosen: the trained network's
 luck on the search images."""
 _SHARE = 0.4
-_LEAST = 0.006
-"""Standard deviation of an axis's correction, in nats: a share of its damage, and what probes may
-miss."""
+"""Share of an axis's damage that is doubted, besides what its probes may have missed."""
 _ERROR = 0.08
 """Standard deviation of a damage around the sum, relative to it, which rises by 1 per
 unit of damage: what loses most of the accuracy must not tell what a point of it costs."""
@@ -43,16 +41,17 @@ class DamageModel:
 
     Args:
         tables: per axis, damage of each level in nats; 0 at the trained network's.
+        missed: nats that the probes of each axis may have missed, as a standard deviation.
     """
 
-    def __init__(self, tables: Sequence[Floats]) -> None:
+    def __init__(self, tables: Sequence[Floats], missed: ArrayLike) -> None:
         self._tables = [np.asarray(table, dtype=np.float64) for table in tables]
         most = [float(table.max(initial=0.0)) for table in self._tables]
         self._shapes = [
             np.sqrt(table / top) if top > 0 else table
             for table, top in zip(self._tables, most, strict=True)
         ]
-        deviations = POINTS_PER_NAT * (_SHARE * np.array(most) + _LEAST)
+        deviations = POINTS_PER_NAT * (_SHARE * np.array(most) + np.asarray(missed))
         self._prior = np.concatenate([[_OFFSET, _OF_POINTS], deviations]) ** -2
         self._mean = np.zeros(len(self._prior))
         self._mean[1] = POINTS_PER_NAT

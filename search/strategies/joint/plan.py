@@ -56,16 +56,14 @@ class PlanModel:
     Args:
         task: what is searched, and for what.
         costs: of points.
-        tables: damages per axis, in nats.
+        damage: of every choice.
         base: divergence of the base of the probes.
     """
 
-    def __init__(
-        self, task: Task, costs: CostForecast, tables: Sequence[Floats], base: float
-    ) -> None:
+    def __init__(self, task: Task, costs: CostForecast, damage: DamageModel, base: float) -> None:
         self._task = task
         self._costs = costs
-        self._damage = DamageModel(tables)
+        self._damage = damage
         self._base = base
         self._spread = _SPREAD
         names = [o.name for o in task.objectives if o.name != ACCURACY]

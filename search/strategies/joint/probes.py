@@ -28,10 +28,11 @@ Floats = NDArray[np.float64]
 
 _UNIFORM = (3, 4, 5, 6, 8)
 """Bit-widths of all weights alike among which the base is looked for."""
-_DECAY = 0.5
-"""Damage of the next level up, relative to a level's own, where none of a kind is known; at most
-so much from the base on, where nothing is measured (the power of rounding errors falls by 0.25 a
-bit)."""
+_DECAY, _BIT_DECAY = 0.75, 0.25
+"""Damage of the next level up, relative to a level's own, where none of a kind is known; of weights
+as the power of rounding errors falls with every bit."""
+_MOST_LEFT = 0.5
+"""The same from the base on, where nothing is measured, at most."""
 _NOISE = 0.008
 """Standard deviation of the difference of two probes' divergences (128 images of
 `spikformer-cifar10`)."""
@@ -41,15 +42,21 @@ _BLIND = 2e-2
 """Standard deviation of what a kind's drift says of the damage of one axis: a share of it, and
 nats: for weights, and for all other kinds, since what was taken out has no drift (an eighth of the
 attention's channels of `sdt-v1-cifar10`: 0.0 of drift, 0.02 nats)."""
+_MISSED_OF_WEIGHTS, _MISSED = 0.006, 0.03
+"""Nats that divergence on the gate's images may have missed of what an axis costs in accuracy:
+channels of late layers cost more than it shows."""
+_UNSURE = 0.02
+"""Nats that such a sum is doubted by, as much as what the base was measured to lose: a point."""
 _POOLED = 0.05
 """Drift of all kinds together that joins each kind's own, where its nats per drift are found."""
 _RUINED = 100.0
 _ONE_BIT = 0.25
-_DEPTH = 5.0
+_DEPTH = 2.5
 """What is expected of one bit for all weights before anything is probed: nats in all, and the log
 of how much more of it the first layer does than the last. The probes of `make bench-papers` came to
-0.24 to 0.32 nats on three networks (0.11 on `sdt-v3-cifar10`); their drift falls along the network
-with a slope of -4.6 to -5.5 (-2.5), and the sizes of the layers hardly tell anything."""
+0.24 to 0.32 nats on three networks (0.11 on `sdt-v3-cifar10`), falling by 5 (2.5), whatever the
+layers' sizes are. Accuracy misses what late layers lose more than divergence does: plans made with
+5 gave them all one bit, and two of the four first candidates lost 3.5 points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +81,13 @@ class Probes:
 
     Attributes:
         base: point that probes start from; at first the trained network.
+        left: nats that the base loses, as far as evaluations tell; None: unknown.
     """
 
     def __init__(self, space: Space) -> None:
         self._space = space
         self.base: Point = space.full
+        self.left: float | None = None
         self._known: list[dict[int, _Seen]] = [{} for _ in space.axes]
         self._failed: set[int] = set()
 
@@ -128,10 +137,17 @@ class Probes:
         believed = self._believed()
         decays = self._decays(believed)
         self._expect_others(believed)
-        return [
-            self._table(axis, believed[axis], decays.get(entry.kind, _DECAY))
+        each = [
+            (axis, believed[axis], decays[entry.kind])
             for axis, entry in enumerate(self._space.axes)
         ]
+        above = [self._above(*one) for one in each]
+        share = self._share_left(above)
+        return [self._below(*one) + share * rest for one, rest in zip(each, above, strict=True)]
+
+    def missed(self) -> list[float]:
+        """Nats of every axis that its probes may have missed, as standard deviations."""
+        return [_missed(entry.kind) for entry in self._space.axes]
 
     def _changed(self, axis: int, level: int) -> Point:
         return (*self.base[:axis], level, *self.base[axis + 1 :])
@@ -167,7 +183,8 @@ class Probes:
         for entry, known in zip(self._space.axes, believed, strict=True):
             for low, high in itertools.pairwise(sorted(known)):
                 pairs.setdefault(entry.kind, []).append((known[low], known[high], high - low))
-        return {kind: _decay(found) for kind, found in pairs.items()}
+        unknown = dict.fromkeys(SiteKind, _DECAY) | {SiteKind.WEIGHT: _BIT_DECAY}
+        return unknown | {kind: _decay(found) for kind, found in pairs.items()}
 
     def _expect_others(self, believed: Sequence[dict[int, float]]) -> None:
         """Add what is expected of the lowest level of weights that are not probed yet."""
@@ -186,10 +203,15 @@ class Probes:
         found = dict.fromkeys(weights, 0.0)
         for axis, share in zip(owners, shares / shares.sum(), strict=True):
             bits = self._space.axes[axis].levels[0]
-            found[axis] += _ONE_BIT * float(share) * _DECAY ** (bits - 1)
+            found[axis] += _ONE_BIT * float(share) * _BIT_DECAY ** (bits - 1)
         return found
 
-    def _table(self, axis: int, known: Mapping[int, float], decay: float) -> Floats:
+    def _below(self, axis: int, known: Mapping[int, float], decay: float) -> Floats:
+        """Damage beyond the base.
+
+        In logs between the levels that are known. From the last of them it falls with every level
+        so that nothing is left at the base, of which ``D decay^base`` is no damage beyond it.
+        """
         base = self.base[axis]
         table = np.zeros(len(self._space.axes[axis].levels))
         if 0 not in known:
@@ -197,30 +219,43 @@ class Probes:
             return table
         numbers, below = sorted(known), np.arange(base)
         logs = np.log([known[number] for number in numbers])
-        beyond = np.maximum(below - numbers[-1], 0) * np.log(decay)
-        damages = np.exp(np.interp(below, numbers, logs) + beyond)
+        last = np.maximum(below, numbers[-1])
+        left = (decay**last - decay**base) / (decay ** numbers[-1] - decay**base)
+        damages = np.exp(np.interp(below, numbers, logs)) * left
         table[:base] = np.maximum.accumulate(damages[::-1])[::-1]
-        return table + self._above(axis, known[0], min(decay, _DECAY))
+        return table
 
-    def _above(self, axis: int, lowest: float, decay: float) -> Floats:
+    def _above(self, axis: int, known: Mapping[int, float], decay: float) -> Floats:
         """What is left at the base's level and above it, if it goes on falling as below.
 
         The lowest level does ``lowest = D (1 - decay^base)`` beyond the base where it does D beyond
         the trained network, of which ``D decay^base`` is left at the base. Where the base is the
-        lowest level, `lowest` is D.
+        lowest level, what is known of that is D.
         """
         base, full = self.base[axis], self._space.full[axis]
         levels = np.arange(len(self._space.axes[axis].levels))
-        if base == full:
+        if base == full or 0 not in known:
             return np.zeros(len(levels))
-        left = lowest * decay**base / (1 - decay**base) if base > 0 else lowest
+        decay = min(decay, _MOST_LEFT)
+        left = known[0] * (decay**base / (1 - decay**base) if base > 0 else 1.0)
         return np.where(levels < full, left * decay ** np.maximum(levels - base, 0), 0.0)
+
+    def _share_left(self, above: Sequence[Floats]) -> float:
+        """What evaluations say that the base loses, relative to what follows from below it."""
+        if self.left is None:
+            return 1.0
+        follows = sum(float(rest[level]) for rest, level in zip(above, self.base, strict=True))
+        return (self.left + _UNSURE) / (follows + _UNSURE)
 
 
 def _ratio(seen: Sequence[_Seen], weight: float, common: float) -> float:
     """Nats per drift of some probes and so much drift with the common ratio."""
     nats = sum(max(each.divergence, 0.0) for each in seen) + weight * common
     return nats / (sum(max(each.drift, 0.0) for each in seen) + weight)
+
+
+def _missed(kind: SiteKind) -> float:
+    return _MISSED_OF_WEIGHTS if kind is SiteKind.WEIGHT else _MISSED
 
 
 def _doubt(kind: SiteKind) -> float:

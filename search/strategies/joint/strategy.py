@@ -35,6 +35,7 @@ from ...front import pareto_mask
 from ..base import Strategy, Suggestion, Task
 from .belief import believed_drops
 from .cost_forecast import OF_SPIKES, CostForecast
+from .damage import POINTS_PER_NAT, DamageModel
 from .plan import ACCURACY, PlanModel
 from .probes import Probes
 from .variation import child
@@ -196,7 +197,7 @@ class Joint(Strategy):
             if self._base_point() != uniform[-1]:
                 break
             yield [point], WHOLE
-        self._probes.base = self._base_point()
+        self._start_from(self._base_point())
         yield self._probes.start(), PROBE
         self._plan_anew()
         yield self._worth_probing(self._probes.first()), PROBE
@@ -217,15 +218,25 @@ class Joint(Strategy):
     def _plan_anew(self) -> None:
         """Take in the probes that came, and make the model from all that are known."""
         self._read_probes()
-        self._model = PlanModel(self._task, self._costs, self._probes.tables(), self._base["kl"])
+        damage = DamageModel(self._probes.tables(), self._probes.missed())
+        self._model = PlanModel(self._task, self._costs, damage, self._base["kl"])
         self._fit(self._model)
+
+    def _start_from(self, base: Point) -> None:
+        self._probes.base = base
+        drops, most = self._drops(), self._probes.uniform()[-1:]
+        if most and {base, *most} <= drops.keys():
+            self._probes.left = max(drops[base] - drops[most[0]], 0.0) / POINTS_PER_NAT
+
+    def _drops(self) -> Mapping[Point, float]:
+        known = ((known.point, known.evaluation.measures) for known in self._known)
+        return {point: measures["drop"] for point, measures in known if "drop" in measures}
 
     def _base_point(self) -> Point:
         """The smallest of the uniform candidates that loses little, else the largest."""
         limit = self._task.limits.drop
         room = _LITTLE if limit is None else _ROOM * limit
-        drops = {k.point: k.evaluation.measures.get("drop", 1.0) for k in self._known}
-        points = self._probes.uniform()
+        drops, points = self._drops(), self._probes.uniform()
         if not points:
             return self._space.full
         room += max(drops.get(points[-1], 0.0), 0.0)
