@@ -46,7 +46,7 @@ down.
   (`search/papers.py`): channels and weights by magnitude, no compensation, steps of integers by
   the largest weight.
 * **second order**: the same method on this project's surgery, recovered on 128 calibration images,
-  with scales and biases of 16 bits.
+  with scales and biases of 8 bits.
 * `psvit`, `primesvt`: channels. `aq4svit`: bits. `l1p`, `dsp`: synapse pruning, single weights and
   dimensions. `tp-spikformer`: tokens, which saves MACs and no bytes. `joint`: all kinds at once;
   `joint-channels` and `joint-bits`: one kind alone.

@@ -61,7 +61,7 @@ _JOINT: Mapping[str, Any] = {
     "weight": [1, 2, 3, 4, 5, 6, 8],
     "time": [1, 2, 3, 4],
 }
-_SECOND_ORDER = SurgeryOptions(recovery_images=128, vectors="float16")
+_SECOND_ORDER = SurgeryOptions(recovery_images=128, vectors="int8")
 """More recovery images than the default: on `spikformer-cifar10` candidates of 2 and 3 bits lost 1
 to 3 points less than with 32 (`make bench-surgery` has the default)."""
 _PROBES = 128

@@ -42,7 +42,7 @@ def test_every_search_is_told_what_its_name_says(name: str, tmp_path: Path) -> N
     drop = 0.03 if name in channels else 0.015
     assert given.constraints.max_drop == drop
     surgery = SurgeryOptions.from_dict(given.surgery.model_dump())
-    own = SurgeryOptions(recovery_images=128, vectors="float16")
+    own = SurgeryOptions(recovery_images=128, vectors="int8")
     assert (surgery == own) == (RUNS[name].surgery == OWN)
     assert given.data["search"] == 2000 and given.model.zoo == NETWORKS[0]
     assert (given.cluster.backend, given.cluster.window) == ("in-process", 1)
