@@ -25,6 +25,8 @@ _SHARE = 0.4
 _ERROR = 0.08
 """Standard deviation of a damage around the sum, relative to it, which rises by 1 per
 unit of damage: what loses most of the accuracy must not tell what a point of it costs."""
+_FITS = 3
+"""Each knows better than the one before where between its bounds a drop lies."""
 _UNKNOWN = 10.0
 """Nats from which on a damage says that nothing is known of a level, not that so much is lost."""
 _FLOOR = 0.1
@@ -68,20 +70,28 @@ class DamageModel:
         """Drop that is lost whatever is chosen."""
         return float(self._mean[0])
 
-    def learn(self, points: ArrayLike, drops: ArrayLike, errors: ArrayLike) -> None:
+    def learn(
+        self, points: ArrayLike, least: ArrayLike, most: ArrayLike, errors: ArrayLike
+    ) -> None:
         """Fit to everything measured so far.
 
         Args:
             points: [N, A].
-            drops: of them, [N].
+            least: the drop of each is at least this, [N].
+            most: and at most this, [N]; between them, it is as expected.
             errors: standard deviation of each drop as a measurement, [N].
         """
-        lost = np.asarray(drops, dtype=np.float64)
+        self._mean = self._start
+        for _ in range(_FITS):
+            drops = np.clip(self.drops(points), least, most)
+            self._fit(points, drops, np.asarray(errors, dtype=np.float64))
+
+    def _fit(self, points: ArrayLike, lost: Floats, errors: Floats) -> None:
         rows = self._rows(points)
         left = 1 - np.minimum(lost / _MOST, _NEARLY)
         damages = -_MOST * np.log(left)
         sizes = np.maximum(damages, 0)
-        variance = (np.asarray(errors) / left) ** 2 + ((_ERROR + sizes) * sizes) ** 2
+        variance = (errors / left) ** 2 + ((_ERROR + sizes) * sizes) ** 2
         # A level whose probe failed would tell that a nat costs next to nothing.
         weighted = np.where(rows[:, 1:2] < _UNKNOWN, rows / variance[:, None], 0.0)
         covariance = np.linalg.inv(rows.T @ weighted + np.diag(self._prior))

@@ -40,8 +40,6 @@ _BEYOND = 0.02
 more: the fewer images it took, the farther it is off. Counted as no more than that, it taught that
 damages cost next to nothing (`qkformer-cifar10`: candidates that lost 5 to 30 points were expected
 to lose 3, and nearly all were of that kind)."""
-_ROUNDS = 3
-"""Fits, each of which knows better where beyond the limit such a drop lies."""
 _UNSEEN_ERROR, _UNSEEN_SHARE = 0.015, 0.3
 """Standard deviation of a drop that is told by the divergence beyond the base alone: an absolute
 part and a share."""
@@ -98,13 +96,10 @@ class PlanModel:
         pairs = list(zip(points, evaluations, strict=True))
         observed = [self._observed(e, believed.get(p)) for p, e in pairs]
         least, most, errors = np.array(observed).T
-        drops = least
-        for _ in range(_ROUNDS):
-            self._damage.learn(points, drops, errors)
-            drops = np.clip(self.drops(points), least, most)
+        self._damage.learn(points, least, most, errors)
         whole = np.array([e.stage is Stage.FULL for e in evaluations], dtype=bool)
-        near = whole & (drops < _NEAR)
-        lost = ((drops - self.drops(points)) ** 2)[near].sum() + _SPREAD_WEIGHT * _SPREAD**2
+        near = whole & (most < _NEAR)
+        lost = ((most - self.drops(points)) ** 2)[near].sum() + _SPREAD_WEIGHT * _SPREAD**2
         self._spread = max(float(np.sqrt(lost / (near.sum() + _SPREAD_WEIGHT))), _LEAST_SPREAD)
 
     def _observed(
