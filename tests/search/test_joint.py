@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from simulated import SITES, SPACES, SimulatedEvaluator
+from simulated import LEVELS, SITES, SPACES, SimulatedEvaluator
 from simulated_search import Setup, digest, run
 
 from spikefront.evaluators.evaluation import WHOLE, Request, State
 from spikefront.search.config_sections import GateSection
-from spikefront.search.strategies.base import Suggestion
-from spikefront.spaces import Candidate, SiteKind
+from spikefront.search.strategies.base import Strategy, Suggestion
+from spikefront.search.strategies.joint.probes import Probes
+from spikefront.search.strategies.joint.strategy import Joint
+from spikefront.spaces import Candidate, Granularity, SiteKind, Space
+from spikefront.svtmodels.cost_tables import CostTables, CostTerm
 
 SPACE = SPACES[-1]
 
 
-def asked_one_by_one(max_drop: float | None, count: int) -> list[Suggestion]:
+def asked_one_by_one(
+    max_drop: float | None, count: int, strategy: Strategy | None = None
+) -> list[Suggestion]:
     judge = SimulatedEvaluator(max_drop=max_drop)
-    strategy = Setup(strategy="joint", evaluator=judge).make_strategy()
+    strategy = strategy or Setup(strategy="joint", evaluator=judge).make_strategy()
     suggestions: list[Suggestion] = []
     for index in range(count):
         suggestion = strategy.suggest(index)
@@ -67,6 +73,39 @@ def test_a_plan_from_depth_alone_takes_bits_from_late_layers():
     assert not planned.probe
     bits = [planned.candidate.value(site) for site in SITES if site.kind is SiteKind.WEIGHT]
     assert np.mean(bits[:4]) > np.mean(bits[4:])
+
+
+def test_without_weights_nothing_is_planned_before_something_is_probed():
+    levels = {SiteKind.CHANNEL: LEVELS[SiteKind.CHANNEL]}
+    space = Space.build(SITES, Granularity.LAYER, levels)
+    sizes = [
+        CostTerm(a.name, (n,), np.array(a.levels), spikes=True) for n, a in enumerate(space.axes)
+    ]
+    task = Setup(evaluator=SimulatedEvaluator(max_drop=0.05)).make_task()
+    tables = CostTables(tuple(sizes), tuple(sizes))
+    strategy = Joint(replace(task, spaces=(space,), tables=lambda: tables))
+    suggestions = asked_one_by_one(0.05, 12, strategy)
+    planned = [n for n, each in enumerate(suggestions) if not each.probe]
+    assert planned[0] > 1
+    assert Candidate() not in [suggestions[n].candidate for n in planned]
+
+
+def test_with_everything_on_its_way_it_waits_for_something_to_plan_with():
+    strategy = Setup(strategy="joint", evaluator=SimulatedEvaluator(max_drop=0.05)).make_strategy()
+    assert [strategy.suggest(n) is None for n in range(3)] == [False, False, True]
+
+
+def test_the_last_probes_are_read_before_the_next_candidate(monkeypatch: pytest.MonkeyPatch):
+    read: list[int] = []
+    noted = Probes.note
+
+    def note(self: Probes, *given: Any) -> None:
+        read.append(1)
+        noted(self, *given)
+
+    monkeypatch.setattr(Probes, "note", note)
+    probes = [each for each in asked_one_by_one(None, 80) if each.probe]
+    assert len(read) == len(probes) - 1  # All but the trained network.
 
 
 def test_axes_that_save_nothing_are_not_probed():

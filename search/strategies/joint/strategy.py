@@ -91,7 +91,7 @@ class Joint(Strategy):
         self._checks = WHOLE
         self._queue: list[Point] = []
         self._prepared = False
-        self._since_plan = _EACH
+        self._since_candidate = _EACH
         self._open: dict[int, tuple[Point, Suggestion]] = {}
         self._seen: set[Point] = set()
         self._known: list[_Known] = []
@@ -168,15 +168,20 @@ class Joint(Strategy):
         """The next point and how it is evaluated; None: the search's own way, or nothing yet."""
         while not self._queue and not self._prepared and not self._waiting():
             self._queue, self._checks = next(self._rounds, ([], WHOLE))
-        if self._queue and (self._model is None or self._since_plan < _EACH):
-            self._since_plan += 1
-            return self._queue.pop(0), self._checks
-        if self._model is None:
-            return None
-        self._since_plan = 0
-        if self._probed:
+        due = self._since_candidate >= _EACH or not self._queue
+        if due and self._probed and self._model is not None:
             self._plan_anew()
+        if self._queue and not (due and self._has_ideas()):
+            self._since_candidate += 1
+            return self._queue.pop(0), self._checks
+        if self._model is None or (self._waiting() and not self._has_ideas()):
+            return None
+        self._since_candidate = 0
         return self._candidate(self._model, index)
+
+    def _has_ideas(self) -> bool:
+        """Whether the plan holds anything: without weights it does not before the first probes."""
+        return any(point not in self._seen for point in self._planned if point != self._space.full)
 
     def _waiting(self) -> bool:
         """Whether something is on its way that the next round depends on."""
