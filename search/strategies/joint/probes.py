@@ -46,7 +46,8 @@ _MISSED_OF_WEIGHTS, _MISSED = 0.006, 0.03
 """Nats that divergence on the gate's images may have missed of what an axis costs in accuracy:
 channels of late layers cost more than it shows."""
 _UNSURE = 0.02
-"""Nats that such a sum is doubted by, as much as what the base was measured to lose: a point."""
+"""Nats that the damages left at the base are doubted by in all, and as much what the base was
+measured to lose: a point."""
 _POOLED = 0.05
 """Drift of all kinds together that joins each kind's own, where its nats per drift are found."""
 _RUINED = 100.0
@@ -55,8 +56,8 @@ _DEPTH = 2.5
 """What is expected of one bit for all weights before anything is probed: nats in all, and the log
 of how much more of it the first layer does than the last. The probes of `make bench-papers` came to
 0.24 to 0.32 nats on three networks (0.11 on `sdt-v3-cifar10`), falling by 5 (2.5), whatever the
-layers' sizes are. Accuracy misses what late layers lose more than divergence does: plans made with
-5 gave them all one bit, and two of the four first candidates lost 3.5 points."""
+layers' sizes are. Late layers cost more accuracy than divergence: planned with 5 they all had one
+bit, and the first candidate of `sdt-v1-cifar10` lost 3.6 points."""
 
 
 @dataclass(frozen=True, slots=True)
