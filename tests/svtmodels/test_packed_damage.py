@@ -107,10 +107,10 @@ def test_manifest_of_another_format(folder):
         load_packed(folder)
 
 
-@pytest.mark.parametrize("schema", [0, 2, "3", None])
+@pytest.mark.parametrize("schema", [0, 3, "4", None])
 def test_manifest_of_another_schema(folder, schema):
     edit_manifest(folder, lambda manifest: manifest.update(schema=schema))
-    with pytest.raises(BadInput, match=f"schema {schema}; this version reads 3"):
+    with pytest.raises(BadInput, match=f"schema {schema}; this version reads 4"):
         load_packed(folder)
 
 
