@@ -75,7 +75,7 @@ def test_a_plan_from_depth_alone_takes_bits_from_late_layers():
     assert np.mean(bits[:4]) > np.mean(bits[4:])
 
 
-def test_without_weights_nothing_is_planned_before_something_is_probed():
+def of_channels_alone() -> Strategy:
     levels = {SiteKind.CHANNEL: LEVELS[SiteKind.CHANNEL]}
     space = Space.build(SITES, Granularity.LAYER, levels)
     sizes = [
@@ -83,16 +83,31 @@ def test_without_weights_nothing_is_planned_before_something_is_probed():
     ]
     task = Setup(evaluator=SimulatedEvaluator(max_drop=0.05)).make_task()
     tables = CostTables(tuple(sizes), tuple(sizes))
-    strategy = Joint(replace(task, spaces=(space,), tables=lambda: tables))
-    suggestions = asked_one_by_one(0.05, 12, strategy)
+    return Joint(replace(task, spaces=(space,), tables=lambda: tables))
+
+
+def test_without_weights_nothing_is_planned_before_something_is_probed():
+    suggestions = asked_one_by_one(0.05, 12, of_channels_alone())
     planned = [n for n, each in enumerate(suggestions) if not each.probe]
     assert planned[0] > 1
     assert Candidate() not in [suggestions[n].candidate for n in planned]
 
 
 def test_with_everything_on_its_way_it_waits_for_something_to_plan_with():
-    strategy = Setup(strategy="joint", evaluator=SimulatedEvaluator(max_drop=0.05)).make_strategy()
-    assert [strategy.suggest(n) is None for n in range(3)] == [False, False, True]
+    judge, strategy = SimulatedEvaluator(max_drop=0.05), of_channels_alone()
+
+    def commit(index: int) -> None:
+        suggestion = strategy.suggest(index)
+        assert suggestion is not None and suggestion.probe
+        strategy.update(index, judge(Request(suggestion.candidate, checks=suggestion.checks)))
+
+    commit(0)
+    probes = [strategy.suggest(n) for n in range(1, 5)]
+    assert all(each is not None and each.probe for each in probes)
+    assert strategy.suggest(5) is None
+    commit(1)
+    planned = strategy.suggest(5)
+    assert planned is not None and not planned.probe
 
 
 def test_the_last_probes_are_read_before_the_next_candidate(monkeypatch: pytest.MonkeyPatch):

@@ -1,4 +1,4 @@
-"""Reading and damaging packed folders without the code under test."""
+"""Checking, reading and damaging packed folders; what reads does without the code under test."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
+
+from spikefront.svtmodels import Network, load_packed, save_packed
 
 MODEL, MANIFEST, GOLDEN = "model.safetensors", "manifest.json", "golden.safetensors"
 
@@ -38,6 +43,22 @@ def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None
     manifest = manifest_of(folder)
     change(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+def check_kept_bit_for_bit(built: Network, x: Tensor, folder: Path) -> tuple[Path, Network]:
+    """Saved and loaded, a network answers the same, and is saved as the same files again.
+
+    Returns:
+        The packed folder, and the network loaded from it.
+    """
+    first = save_packed(built, folder / "first")
+    loaded = load_packed(first)
+    with torch.no_grad():
+        assert torch.equal(loaded(x), built(x))
+    again = save_packed(loaded, folder / "again")
+    assert (again / MODEL).read_bytes() == (first / MODEL).read_bytes()
+    assert manifest_of(again) == manifest_of(first)
+    return first, loaded
 
 
 def sign(folder: Path) -> None:

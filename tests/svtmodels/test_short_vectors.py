@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lively_networks import FAMILIES, chosen, images_for, network_of
-from packed_files import MODEL, edit_manifest, manifest_of, sign, spans_of
+from packed_files import MODEL, check_kept_bit_for_bit, edit_manifest, manifest_of, sign, spans_of
 from safetensors.numpy import load_file, save_file
 from small_spikformers import any_candidates, few, small
 
@@ -131,14 +131,7 @@ def test_a_packed_network_is_the_same_bit_for_bit(family: str, name: str, tmp_pa
     network = network_of(family)
     builder, candidate = _builder(network, SHORT[name]), chosen(network, **LEVELS)
     built = builder.build(candidate)
-    first = save_packed(built, tmp_path / "first")
-    loaded = load_packed(first)
-    x = images_for(network)
-    with torch.no_grad():
-        assert torch.equal(loaded(x), built(x))
-    again = save_packed(loaded, tmp_path / "again")
-    assert (again / MODEL).read_bytes() == (first / MODEL).read_bytes()
-    assert manifest_of(again) == manifest_of(first)
+    first, loaded = check_kept_bit_for_bit(built, images_for(network), tmp_path)
     assert manifest_of(first)["vectors"] == loaded.vectors == name
     assert manifest_of(first)["bytes"] == builder.costs(candidate).bytes
 
