@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 import yaml
 
 from ..spaces.errors import BadInput
+
+_PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#@\s]*:[^/?#@\s]+@")
+"""A URL with a user's name and password; `abfs://container@account` has neither."""
 
 
 def read_text(path: Path) -> str:
@@ -31,7 +35,8 @@ def parse_mapping(text: str, source: str) -> dict[Any, Any]:
     """Read the one mapping that a YAML text holds; `source` names it in messages.
 
     Raises:
-        BadInput: the text is not YAML, repeats a key, or holds something else than a mapping.
+        BadInput: the text is not YAML, repeats a key, holds something else than a mapping, or a
+            URL with a password.
     """
     try:
         # A subclass of SafeLoader: builds plain values only.
@@ -68,6 +73,14 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         if not isinstance(node, yaml.ScalarNode):
             return super().construct_object(node, deep)
+        if _PASSWORD.match(node.value):
+            # Configs are kept in runs, checkpoints and MLflow, where others read them.
+            raise yaml.constructor.ConstructorError(
+                problem="this URL holds a password, which would be kept with the run; give it in "
+                "the environment, for instance as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+                problem_mark=node.start_mark,
+            )
         try:
             return super().construct_object(node, deep)
         except (ValueError, KeyError):  # e.g. 2024-99-99, which YAML takes for a date

@@ -1,4 +1,4 @@
-"""`spikefront data`: the cache of decoded images: fill it, look at it, clean it."""
+"""`spikefront data`: the caches of decoded images and prepared surgery: fill, list, clean."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...evaluators.data.cache import GIB, DataCache, Entry, Origin, verified
 from ...evaluators.data.settings import load_splits
 from ...evaluators.data.slices import SliceProgress
+from ...evaluators.surgery_cache import surgery_store
 from ...evaluators.training.job import TrainingJob
 from ...spaces.errors import BadInput, CorruptFile
+from ...svtmodels.surgery.store import SurgeryStore
 from ..config import Config
 from ..config_yaml import parse_mapping, read_text
 from .table import table
@@ -23,6 +26,19 @@ _DAY = 86_400
 _EVERY_SECONDS = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Amount:
+    """What prepared surgery there is: number of files, and their bytes."""
+
+    files: int
+    bytes: int
+
+    @classmethod
+    def of(cls, store: SurgeryStore) -> _Amount:
+        files = store.files()
+        return cls(len(files), sum(status.st_size for _, status in files))
+
+
 def _arguments(parser: argparse.ArgumentParser) -> None:
     # `--json` belongs to the verb; what its parts share with it must not overwrite it.
     shared = argparse.ArgumentParser(add_help=False)
@@ -30,16 +46,16 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "--json", action="store_true", default=argparse.SUPPRESS, help="print the result as JSON"
     )
     parts = parser.add_subparsers(title="parts", metavar="PART", required=True)
-    part = parts.add_parser("ls", parents=[shared], help="list what is in the cache")
+    part = parts.add_parser("ls", parents=[shared], help="list what is in the caches")
     part.add_argument("--verify", action="store_true", help="read all pixels, find damaged files")
     part.set_defaults(part=_list)
     part = parts.add_parser(
-        "clean", parents=[shared], help="remove files (without an option: to the size limit)"
+        "clean", parents=[shared], help="remove files (without an option: to the size limits)"
     )
     how = part.add_mutually_exclusive_group()
     how.add_argument("--all", action="store_true", help="remove everything")
     how.add_argument("--older-than", type=float, metavar="DAYS", help="not used for so long")
-    how.add_argument("--to-size", type=float, metavar="GIB", help="least recently used first")
+    how.add_argument("--to-size", type=float, metavar="GIB", help="of each cache, oldest first")
     part.set_defaults(part=_clean)
     part = parts.add_parser(
         "prepare", parents=[shared], help="decode what a search or a training needs"
@@ -66,6 +82,12 @@ def _list(options: argparse.Namespace) -> Result:
     ]
     if entries:
         lines = [table(header, [_row(record) for record in records]), "", *lines]
+    surgery = surgery_store()
+    prepared = _Amount.of(surgery)
+    lines.append(
+        f"{surgery.folder}: {prepared.files:,} files of prepared surgery, "
+        f"{prepared.bytes / GIB:.3f} of {surgery.limit / GIB:g} GiB."
+    )
     if damaged:
         lines.append(f"{damaged} damaged: decoded anew when next needed; data clean removes them.")
     record = {
@@ -74,6 +96,12 @@ def _list(options: argparse.Namespace) -> Result:
         "bytes": total,
         "damaged": damaged,
         "entries": records,
+        "surgery": {
+            "folder": str(surgery.folder),
+            "limit_bytes": surgery.limit,
+            "bytes": prepared.bytes,
+            "files": prepared.files,
+        },
     }
     return Result("\n".join(lines), record, CorruptFile.exit_code if damaged else 0)
 
@@ -84,17 +112,32 @@ def _clean(options: argparse.Namespace) -> Result:
         value = getattr(options, name)
         if value is not None and not 0 <= value < float("inf"):
             raise BadInput(f"--{name.replace('_', '-')} {value}; give 0 or more.")
+    surgery = surgery_store()
+    before = _Amount.of(surgery)
     if options.older_than is not None:
-        removed = cache.remove_unused_since(time.time() - _DAY * options.older_than)
-    elif options.all:
-        removed = cache.shrink(0)
+        moment = time.time() - _DAY * options.older_than
+        removed = cache.remove_unused_since(moment)
+        surgery.remove_unused_since(moment)
     else:
-        given = options.to_size
-        removed = cache.shrink(cache.limit if given is None else int(given * GIB))
-    left = cache.total()
+        size = 0 if options.all else None if options.to_size is None else options.to_size * GIB
+        removed = cache.shrink(cache.limit if size is None else int(size))
+        surgery.shrink(surgery.limit if size is None else int(size))
+    after, left = _Amount.of(surgery), cache.total()
     freed = sum(entry.bytes for entry in removed)
-    text = f"{len(removed)} files removed, {freed / GIB:.3f} GiB; {left / GIB:.3f} GiB are left."
-    record = {"removed": [_record(e) for e in removed], "bytes_removed": freed, "bytes_left": left}
+    counts = before.files - after.files, before.bytes - after.bytes, after.bytes
+    text = "\n".join(
+        f"{what}: {files:,} files removed, {gone / GIB:.3f} GiB; {rest / GIB:.3f} GiB are left."
+        for what, files, gone, rest in (
+            ("images", len(removed), freed, left),
+            ("prepared surgery", *counts),
+        )
+    )
+    record = {
+        "removed": [_record(e) for e in removed],
+        "bytes_removed": freed,
+        "bytes_left": left,
+        "surgery": dict(zip(("files_removed", "bytes_removed", "bytes_left"), counts, strict=True)),
+    }
     return Result(text, record)
 
 
@@ -185,4 +228,6 @@ def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-VERB = Verb("data", "fill, list and clean the cache of decoded images", _arguments, _run)
+VERB = Verb(
+    "data", "fill, list and clean the caches of images and prepared surgery", _arguments, _run
+)

@@ -112,6 +112,12 @@ class SurgeryStore:
             size -= status.st_size
         return size
 
+    def remove_unused_since(self, moment: float) -> None:
+        """Remove what was last used before a moment, seconds since 1970."""
+        for path, status in self.files():
+            if status.st_mtime < moment:
+                path.unlink(missing_ok=True)
+
     def _warn(self, error: OSError) -> None:
         _logger.warning("prepared surgery is not kept in %s: %s.", self.folder, error)
 

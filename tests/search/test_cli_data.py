@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 from small_model import Cli, write_config
 
 from spikefront.evaluators.data import DataCache
+from spikefront.evaluators.surgery_cache import surgery_store
 
 
 @pytest.fixture
@@ -144,9 +146,29 @@ def test_clean(tmp_path: Path, cli: Cli, data: dict[str, Any], cache: DataCache)
     (removed,) = cli("data", "clean", "--to-size", str(size), "--json").record["removed"]
     assert removed["file"] == str(old)
     ran = cli("data", "clean", "--all")
-    assert ran.out.startswith("2 files removed")
+    assert ran.out.startswith("images: 2 files removed")
     assert cache.entries() == []
-    assert cli("data", "ls").out.count("0 files") == 1
+    assert cli("data", "ls").out.count("0 files") == 2
+
+
+def test_prepared_surgery_is_listed_and_cleaned(cli: Cli) -> None:
+    store = surgery_store()
+    for name in ("old", "new"):
+        store.tensors("codes", name, lambda: {"codes": torch.zeros(100)})
+    (old,) = (path for path, _ in store.files() if "old" in path.name)
+    os.utime(old, (1e9, 1e9))
+    size = sum(status.st_size for _, status in store.files())
+    listed = cli("data", "ls", "--json").record["surgery"]
+    limit = 2 * 2**30
+    folder = str(store.folder)
+    assert listed == {"folder": folder, "limit_bytes": limit, "bytes": size, "files": 2}
+    assert f"{folder}: 2 files of prepared surgery" in cli("data", "ls").out
+    assert cli("data", "clean", "--json").record["surgery"]["files_removed"] == 0
+    cleaned = cli("data", "clean", "--older-than", "30", "--json").record["surgery"]
+    assert cleaned == {"files_removed": 1, "bytes_removed": size // 2, "bytes_left": size // 2}
+    assert not old.exists()
+    assert "prepared surgery: 1 files removed" in cli("data", "clean", "--to-size", "0").out
+    assert store.files() == []
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,9 @@ _BROKEN = [
     ("seed: 1\nseed: 2", "line 2, column 1: the key 'seed' is given twice (first on line 1)"),
     ("gate:\n  warmup: 1\n  warmup: 1", "line 3, column 3: the key 'warmup' is given twice"),
     ("data: {name: 2024-99-99}", "line 1, column 14: cannot read the value '2024-99-99'"),
+    ("data:\n  train: s3://key:secret@b/x", "line 2, column 10: this URL holds a password"),
+    ("data: {train: [a, 'https://u:p@host/x']}", "this URL holds a password"),
+    ("tracking: {uri: 'https://u:p@host'}", "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASS"),
     ("seed: !!python/name:os.system ''", "line 1, column 7: could not determine a constructor"),
     ("a: 1\n---\nb: 2", "line 2, column 1: but found another document"),
     ("a: \0", "run.yaml: not YAML: unacceptable character #x0000"),
@@ -177,6 +180,14 @@ _BROKEN = [
 def test_what_is_not_a_yaml_mapping_is_refused_with_its_place(text, message):
     with pytest.raises(BadInput, match=re.escape(message)):
         Config.parse(text, "run.yaml")
+
+
+def test_a_password_is_not_repeated_and_other_urls_are_no_passwords():
+    with pytest.raises(BadInput) as caught:
+        Config.parse(MINIMAL + "tracking: {uri: 'https://user:secret@host'}")
+    assert "secret" not in str(caught.value)
+    urls = ["s3://bucket/a@b:c", "abfs://container@account/x", "http://host:5000/x?to=a:b@c"]
+    Config.parse(MINIMAL + yaml.safe_dump({"data": {"name": "parquet", "train": urls}}))
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path):
