@@ -249,6 +249,17 @@ def test_resume_with_a_larger_budget(copied: Path, cli: Cli):
     assert counts["complete"] + counts["rejected"] + counts["infeasible"] == 11
 
 
+def test_more_candidates_outweigh_patience(copied: Path, cli: Cli):
+    config = copied / "config.yaml"
+    told = yaml.safe_load(config.read_text())
+    told["budget"]["patience"] = 1
+    config.write_text(yaml.safe_dump(told))
+    ran = cli("resume", copied, "--candidates", "11", "--json")
+    assert ran.code == 0, ran.err
+    counts = ran.record["counts"]
+    assert counts["complete"] + counts["rejected"] + counts["infeasible"] == 11
+
+
 @pytest.mark.parametrize("waits", [0, 5, 8])
 def test_interrupt_and_resume(
     tmp_path: Path, finished: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, waits: int
