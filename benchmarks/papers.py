@@ -31,7 +31,7 @@ from spikefront.spaces import RunFailed
 
 from .pairing import seconds
 from .papers_page import show, write_page
-from .papers_runs import NETWORKS, RUNS, SECONDS, Setting, config
+from .papers_runs import NETWORKS, REPEATED, RUNS, SECONDS, Setting, config
 from .papers_tokens import measure_tokens
 from .record import RESULTS, write_record
 
@@ -120,7 +120,9 @@ def summarise(rows: Sequence[Mapping[str, Any]], spent: float) -> dict[str, floa
     """Bytes saved and test accuracy gained (mostly lost) by network and method; seconds `spent`."""
     figures: dict[str, float] = {}
     for row in rows:
-        if row["part"] == "search" and row["model"] is not None:
+        if row["part"] != "search" or row["method"] in REPEATED:
+            continue
+        if row["model"] is not None:
             name = f"{row['network']}: {row['method']}"
             figures[f"{name}: saved"] = 1 - row["model"]["bytes_ratio"]
             if row["model"].get("test_difference") is not None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from spikefront.search.cli.table import table
+
+from .papers_runs import BEGINNING, REPEATED
 
 Row = Mapping[str, Any]
 
@@ -62,7 +66,10 @@ _EARLY = """## As many image evaluations
 
 The smallest candidate that had kept the limit of 1.5 points on the search images when `joint` had
 spent what each method spent in all, and how much it had spent until it had one at least as small as
-what the method chose. Methods that save bytes; their limits stand above.
+what the method chose: medians over as many searches of `joint` as the last column says, which says
+how many of these were there first. They differ by their seeds alone; all but the first end after
+{beginning:,} image evaluations, and what they have then counts for methods that spent more. Methods
+that save bytes; their limits stand above.
 
 """
 _EARLY_HEADER = (
@@ -73,6 +80,7 @@ _EARLY_HEADER = (
     "joint saves by then",
     "joint is there after",
     "times fewer",
+    "first",
 )
 
 _GATE = """## What gate and mini-batch of AQ4SViT save
@@ -107,11 +115,13 @@ def page(record: Mapping[str, Any]) -> str:
     )
     parts = [head]
     for network in _networks(searches):
-        rows = [row for row in searches if row["network"] == network]
+        own = [row for row in searches if row["network"] == network]
+        rows = [row for row in own if row["method"] not in REPEATED]
         cells = [line for row in rows for line in _lines(row)]
         parts.append(f"## {network}\n\n{_markdown(_HEADER, cells)}\n")
     if early := list(_early_cells(searches)):
-        parts.append(f"{_EARLY}{_markdown(_EARLY_HEADER, early)}\n")
+        head = _EARLY.format(beginning=BEGINNING)
+        parts.append(f"{head}{_markdown(_EARLY_HEADER, early)}\n")
     if gate := list(_gate_cells(searches)):
         parts.append(f"{_GATE}{_markdown(_GATE_HEADER, gate)}\n")
     if tokens:
@@ -191,24 +201,37 @@ def _points(share: float) -> str:
 def _early_cells(rows: Sequence[Row]) -> Iterator[tuple[str, ...]]:
     for network in _networks(rows):
         own = {row["method"]: row for row in rows if row["network"] == network}
-        if JOINT not in own:
+        progress = [own[name]["progress"] for name in (JOINT, *REPEATED) if name in own]
+        if not progress:
             continue
-        progress = own[JOINT]["progress"]
         for name, row in own.items():
             if name.startswith(JOINT) or row["model"] is None or row["model"]["bytes_ratio"] >= 1:
                 continue
             spent, ratio = row["image_evaluations"], row["model"]["bytes_ratio"]
-            by_then = [found for images, found in progress if images <= spent]
-            there = next((images for images, found in progress if found <= ratio), None)
+            by_then = [_smallest_after(spent, found) for found in progress]
+            there = [_images_until(ratio, found) for found in progress]
+            first = sum(images <= spent for images in there)
+            needed = median(there)
             yield (
                 network,
                 name,
                 f"{spent:,}",
                 _saved(row),
-                f"{1 - by_then[-1]:.1%}" if by_then else "-",
-                "never" if there is None else f"{there:,}",
-                "-" if there is None else f"{spent / there:.1f}",
+                f"{1 - median(by_then):.1%}",
+                "never" if needed == math.inf else f"{needed:,.0f}",
+                "-" if needed == math.inf else f"{spent / needed:.1f}",
+                f"{first} of {len(there)}",
             )
+
+
+def _smallest_after(spent: int, progress: Iterable[tuple[int, float]]) -> float:
+    """Bytes' ratio of the smallest candidate after so many image evaluations; 1 where none is."""
+    return min((ratio for images, ratio in progress if images <= spent), default=1.0)
+
+
+def _images_until(enough: float, progress: Iterable[tuple[int, float]]) -> float:
+    """Image evaluations until a candidate was as small; infinity where none came."""
+    return next((images for images, ratio in progress if ratio <= enough), math.inf)
 
 
 def _gate_cells(rows: Sequence[Row]) -> Iterator[tuple[str, ...]]:

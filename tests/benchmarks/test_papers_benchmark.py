@@ -16,7 +16,17 @@ import yaml
 from benchmarks import papers, papers_runs
 from benchmarks.papers import TOKENS, Work, do_all, summarise
 from benchmarks.papers_page import page, show, write_page
-from benchmarks.papers_runs import NETWORKS, OWN, RUNS, Setting, config, perform, search_row
+from benchmarks.papers_runs import (
+    BEGINNING,
+    NETWORKS,
+    OWN,
+    REPEATED,
+    RUNS,
+    Setting,
+    config,
+    perform,
+    search_row,
+)
 from benchmarks.papers_tokens import CRITERIA
 from spikefront.search.config import Config
 from spikefront.search.papers import PAPERS
@@ -47,7 +57,9 @@ def test_every_search_is_told_what_its_name_says(name: str, tmp_path: Path) -> N
     assert given.data["search"] == 2000 and given.model.zoo == NETWORKS[0]
     assert (given.cluster.backend, given.cluster.window) == ("in-process", 1)
     assert not given.tracking.enabled
-    assert (given.budget.seconds, given.budget.image_evaluations) == (7200, None)
+    images = BEGINNING if name in REPEATED else None
+    assert (given.budget.seconds, given.budget.image_evaluations) == (7200, images)
+    assert given.seed == REPEATED.get(name, 0)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +75,14 @@ def test_joint_searches_the_kinds_that_its_name_says(
 ) -> None:
     levels = parsed(name, tmp_path).space.levels.chosen()
     assert sorted(kind.value for kind in levels) == kinds
+
+
+def test_searches_that_are_repeated_differ_by_their_seeds_alone(tmp_path: Path) -> None:
+    first, *others = (parsed(name, tmp_path) for name in ("joint", *REPEATED))
+    own = {"name", "seed", "budget"}
+    for other in others:
+        assert other.model_dump(exclude=own) == first.model_dump(exclude=own)
+    assert len({first.seed, *REPEATED.values()}) == 1 + len(REPEATED)
 
 
 def test_every_paper_takes_part_as_published(tmp_path: Path) -> None:
@@ -203,6 +223,7 @@ def rows() -> list[dict[str, Any]]:
     ungated = {"method": "aq4svit-greedy-own-ungated", "image_evaluations": 9000}
     missed = {"method": "joint", "model": None, "met": False, "finished": False}
     missed["progress"] = [(1500, 0.3), (2000, 0.2)]
+    repeated = {"joint-1": [(2500, 0.26), (4000, 0.1)], "joint-2": [(3500, 0.25)]}
     tokens = {
         "part": "tokens",
         "network": NETWORKS[0],
@@ -215,6 +236,7 @@ def rows() -> list[dict[str, Any]]:
         {**shared, "method": "aq4svit-greedy-own"},
         {**shared, **ungated},
         {**shared, **missed},
+        *({**shared, "method": name, "progress": found} for name, found in repeated.items()),
         tokens,
     ]
 
@@ -234,8 +256,10 @@ def test_the_page_is_made_of_the_record_alone(tmp_path: Path) -> None:
     ) in shown
     assert "| joint (limits not met, not finished) | second order | 1.5 | - | - | - | - |" in shown
     name = f"| {NETWORKS[0]} | aq4svit-greedy-own"
-    assert f"{name} | 3,000 | 75.0% | 80.0% | 2,000 | 1.5 |" in shown
-    assert f"{name}-ungated | 9,000 | 75.0% | 80.0% | 2,000 | 4.5 |" in shown
+    # After 3,000 images: 0.2, 0.26 and nothing. As small after 2,000, 4,000 and 3,500.
+    assert f"{name} | 3,000 | 75.0% | 74.0% | 3,500 | 0.9 | 1 of 3 |" in shown
+    assert f"{name}-ungated | 9,000 | 75.0% | 80.0% | 3,500 | 2.6 | 3 of 3 |" in shown
+    assert "| joint-1 |" not in shown
     assert f"| {NETWORKS[0]} | 3,000 | 9,000 | 3.00 | 75.0% | 75.0% |" in shown
     assert f"| {NETWORKS[0]} | energy | 80.00% | 75.00% | 5.00 |" in shown
     assert "10,000 test images" in shown and "2,000 search" in shown
