@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import logging
-import os
-import subprocess
 from pathlib import Path
 
-from ..parts.compiled import compiler, load
+from ..parts.compiled import load
 from . import structs
 
-_LOG = logging.getLogger(__name__)
 _FOLDER = Path(__file__).with_name("native")
 DISABLE_VARIABLE = "SPIKEFRONT_PLAIN_ENGINE"
 """Environment variable: set to 1 to evaluate with the plain torch modules."""
@@ -21,17 +17,14 @@ DISABLE_VARIABLE = "SPIKEFRONT_PLAIN_ENGINE"
 @functools.cache
 def kernels() -> ctypes.CDLL | None:
     """The compiled kernels, or None where they are switched off or cannot be built."""
-    if os.environ.get(DISABLE_VARIABLE) == "1":
-        return None
-    if compiler() is None:
-        _LOG.warning("no C compiler found: evaluations run in plain torch, more slowly")
-        return None
-    try:
-        library = load("engine", sorted(_FOLDER.glob("*.c")), sorted(_FOLDER.glob("*.h")))
-    except (OSError, subprocess.SubprocessError) as error:
-        _LOG.warning("engine not available (%s): evaluations run in plain torch", error)
-        return None
-    return _declared(library)
+    library = load(
+        "engine",
+        sorted(_FOLDER.glob("*.c")),
+        sorted(_FOLDER.glob("*.h")),
+        switch=DISABLE_VARIABLE,
+        otherwise="evaluations run in plain torch, more slowly",
+    )
+    return None if library is None else _declared(library)
 
 
 def engine_backend() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import logging
 import os
 import platform
 import shutil
@@ -15,6 +16,8 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+
+_LOG = logging.getLogger(__name__)
 
 # -ffp-contract=off keeps every rounding of the plain torch twin.
 _FLAGS = (
@@ -34,21 +37,36 @@ def compiler() -> str | None:
     return shutil.which(os.environ.get("CC", "cc"))
 
 
-def load(name: str, sources: Sequence[Path], included: Sequence[Path] = ()) -> ctypes.CDLL:
+def load(
+    name: str,
+    sources: Sequence[Path],
+    included: Sequence[Path] = (),
+    *,
+    switch: str,
+    otherwise: str,
+) -> ctypes.CDLL | None:
     """Library of C files, built where no undamaged one of this machine lies in the cache.
 
+    None where it is switched off, or cannot be built, which a warning says.
+
     Args:
-        name: of the file in the cache.
+        name: of the file in the cache, and in the warning.
         sources: to compile.
         included: headers that they include, which lie beside them.
-
-    Raises:
-        OSError, subprocess.SubprocessError: no compiler, or it failed.
+        switch: environment variable; 1 switches it off.
+        otherwise: what happens without it, for the warning.
     """
+    if os.environ.get(switch) == "1":
+        return None
     found = compiler()
     if found is None:
-        raise OSError("no C compiler found")
-    return ctypes.CDLL(str(_built(found, name, sources, included)))
+        _LOG.warning("no C compiler found: %s", otherwise)
+        return None
+    try:
+        return ctypes.CDLL(str(_built(found, name, sources, included)))
+    except (OSError, subprocess.SubprocessError) as error:
+        _LOG.warning("compiled %s not available (%s): %s", name, error, otherwise)
+        return None
 
 
 def _built(compiler: str, name: str, sources: Sequence[Path], included: Sequence[Path]) -> Path:

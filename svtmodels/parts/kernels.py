@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import logging
-import os
-import subprocess
 from pathlib import Path
 
 import torch
 from spikingjelly.activation_based import functional
 
-from .compiled import compiler, load
+from .compiled import load
 
-_LOG = logging.getLogger(__name__)
 _SOURCE = Path(__file__).with_name("lif.c")
 DISABLE_VARIABLE = "SPIKEFRONT_PLAIN_NEURON"
 """Environment variable: set to 1 to run the neurons in plain torch."""
@@ -27,16 +23,9 @@ DISABLE_VARIABLE = "SPIKEFRONT_PLAIN_NEURON"
 @functools.cache
 def lif_kernel() -> ctypes.CDLL | None:
     """The compiled neuron, or None where it is switched off or cannot be built."""
-    if os.environ.get(DISABLE_VARIABLE) == "1":
-        return None
-    if compiler() is None:
-        _LOG.warning("no C compiler found: neurons run in plain torch, several times slower")
-        return None
-    try:
-        return _declare(load("lif", [_SOURCE]))
-    except (OSError, subprocess.SubprocessError) as error:
-        _LOG.warning("compiled neuron not available (%s): neurons run in plain torch", error)
-        return None
+    otherwise = "neurons run in plain torch, several times slower"
+    library = load("neuron", [_SOURCE], switch=DISABLE_VARIABLE, otherwise=otherwise)
+    return None if library is None else _declare(library)
 
 
 def neuron_backend(device: str = "cpu") -> str:

@@ -10,6 +10,7 @@ from simulated import SPACES, SimulatedEvaluator, cost_tables, made_up_measures,
 from simulated_search import Setup
 
 from spikefront.evaluators.evaluation import Evaluation, Stage, State
+from spikefront.search.strategies.joint import sweep, sweep_kernel
 from spikefront.search.strategies.joint.cost_forecast import CostForecast
 from spikefront.search.strategies.joint.damage import DamageModel
 from spikefront.search.strategies.joint.plan import PlanModel, chance_below
@@ -20,6 +21,7 @@ from spikefront.spaces import Candidate
 from spikefront.svtmodels.cost_tables import total
 
 SPACE = SPACES[-1]
+LEVELS = [len(axis.levels) for axis in SPACE.axes]
 MISSED = np.full(6, 0.006)
 
 
@@ -109,11 +111,39 @@ class TestSweep:
         tables = cost_tables()
         costs = CostForecast(SPACE, tables, price)
         damages = [np.linspace(0.3, 0, len(a.levels)) / (1 + n) for n, a in enumerate(SPACE.axes)]
-        points = Sweep(costs.terms("bytes"), len(SPACE.axes)).front(damages, SPACE.full)
+        points = Sweep(costs.terms("bytes"), LEVELS).front(damages, SPACE.full)
         assert points[0] == SPACE.full
         sizes = total(tables.bytes, points)
         assert (np.diff(sizes) <= 0).all()
         assert sizes[-1] < 0.05 * sizes[0]
+
+    @pytest.mark.parametrize("names", [["bytes"], ["macs"], ["bytes", "macs", "energy_mj"], []])
+    def test_the_compiled_sweep_finds_the_very_points_of_the_python_one(
+        self, monkeypatch: pytest.MonkeyPatch, names: list[str]
+    ):
+        costs = CostForecast(SPACE, cost_tables(), price)
+        terms = [term for name in names for term in costs.terms(name)]
+        compiled = Sweep(terms, LEVELS)
+        monkeypatch.setattr(sweep, "sweep_kernel", lambda: None)
+        plain = Sweep(terms, LEVELS)
+        rng = np.random.default_rng(0)
+        sizes = set()
+        for scale in (1e-3, 0.1, 3.0) * 5:
+            damages = [scale * rng.random(count) for count in LEVELS]
+            start = tuple(int(rng.integers(count)) for count in LEVELS)
+            found = compiled.front(damages, start)
+            assert found == plain.front(damages, start)
+            sizes.add(len(found))
+        assert max(sizes) > 10 or not names
+
+    def test_without_a_compiler_the_same_is_planned(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setenv("CC", "/nonexistent")
+        assert sweep_kernel.sweep_kernel.__wrapped__() is None
+        monkeypatch.setenv("CC", "/bin/false")
+        assert sweep_kernel.sweep_kernel.__wrapped__() is None
+        monkeypatch.delenv("CC")
+        monkeypatch.setenv(sweep_kernel.DISABLE_VARIABLE, "1")
+        assert sweep_kernel.sweep_kernel.__wrapped__() is None
 
     def test_a_price_of_one_gives_the_best_of_all_points(self):
         """Against brute force over three axes; the others stand at their full size."""
@@ -125,7 +155,7 @@ class TestSweep:
             damages[number][SPACE.full[number]] = 0
             if number in free:
                 damages[number] = np.geomspace(0.1, 1e-4, len(axis.levels))
-        front = Sweep(costs.terms("bytes"), len(SPACE.axes)).front(damages, SPACE.full)
+        front = Sweep(costs.terms("bytes"), LEVELS).front(damages, SPACE.full)
 
         def damage(point: tuple[int, ...]) -> float:
             return sum(float(damages[a][level]) for a, level in enumerate(point))

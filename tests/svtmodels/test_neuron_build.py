@@ -88,7 +88,7 @@ def test_a_damaged_library_is_built_anew(cache, good, damage, caplog):
 @needs_compiler
 def test_an_older_library_is_left_alone(cache, good):
     cache.mkdir(parents=True)
-    other = cache / "lif-0123456789abcdef-0123456789abcdef.so"
+    other = cache / "neuron-0123456789abcdef-0123456789abcdef.so"
     other.write_bytes(b"of another machine")
     shutil.copy(good, cache)
     assert build() is not None

@@ -82,12 +82,12 @@ class DamageModel:
             errors: standard deviation of each drop as a measurement, [N].
         """
         self._mean = self._start
+        levels, errors = np.asarray(points, dtype=np.int64), np.asarray(errors, dtype=np.float64)
+        rows = self._rows(levels)
         for _ in range(_FITS):
-            drops = np.clip(self.drops(points), least, most)
-            self._fit(points, drops, np.asarray(errors, dtype=np.float64))
+            self._fit(rows, np.clip(self.drops(levels), least, most), errors)
 
-    def _fit(self, points: ArrayLike, lost: Floats, errors: Floats) -> None:
-        rows = self._rows(points)
+    def _fit(self, rows: Floats, lost: Floats, errors: Floats) -> None:
         left = 1 - np.minimum(lost / _MOST, _NEARLY)
         damages = -_MOST * np.log(left)
         sizes = np.maximum(damages, 0)

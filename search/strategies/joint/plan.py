@@ -64,10 +64,11 @@ class PlanModel:
         self._damage = damage
         self._base = base
         self._spread = _SPREAD
+        self._full = task.space.full
         names = [o.name for o in task.objectives if o.name != ACCURACY]
         # All objectives weigh alike.
         priced: list[Weighted] = [term for name in names for term in costs.terms(name)]
-        self._sweep = Sweep(priced, len(task.space.axes))
+        self._sweep = Sweep(priced, [len(axis.levels) for axis in task.space.axes])
 
     @property
     def luck(self) -> float:
@@ -96,10 +97,11 @@ class PlanModel:
         pairs = list(zip(points, evaluations, strict=True))
         observed = [self._observed(e, believed.get(p)) for p, e in pairs]
         least, most, errors = np.array(observed).T
-        self._damage.learn(points, least, most, errors)
+        rows = np.asarray(points, dtype=np.int64)
+        self._damage.learn(rows, least, most, errors)
         whole = np.array([e.stage is Stage.FULL for e in evaluations], dtype=bool)
         near = whole & (most < _NEAR)
-        lost = ((most - self.drops(points)) ** 2)[near].sum() + _SPREAD_WEIGHT * _SPREAD**2
+        lost = ((most - self._damage.drops(rows)) ** 2)[near].sum() + _SPREAD_WEIGHT * _SPREAD**2
         self._spread = max(float(np.sqrt(lost / (near.sum() + _SPREAD_WEIGHT))), _LEAST_SPREAD)
 
     def _observed(
@@ -120,7 +122,7 @@ class PlanModel:
         """A whole predicted front; with `rng` that of a model that may be right as well."""
         unknowns = range(self._damage.unknowns)
         doubts = None if rng is None else np.array([rng.gauss(0, 1) for _ in unknowns])
-        return self._sweep.front(self._damage.damages(doubts), self._task.space.full)
+        return self._sweep.front(self._damage.damages(doubts), self._full)
 
     def drops(self, points: Sequence[Point]) -> Floats:
         """Expected drops, [N]."""

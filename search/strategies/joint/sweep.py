@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ....spaces.space import Point
 from ....svtmodels.cost_tables import CostTerm
+from .sweep_kernel import CompiledSweep, sweep_kernel
 
 Floats = NDArray[np.float64]
 
@@ -38,14 +39,19 @@ class Sweep:
 
     Args:
         terms: of the costs; they sum to 1 at the trained network, or thereabouts.
-        axes: number of axes of the space.
+        levels: number of levels of each axis of the space.
     """
 
-    def __init__(self, terms: Sequence[Weighted], axes: int) -> None:
-        self._of_axis: list[list[Weighted]] = [[] for _ in range(axes)]
+    def __init__(self, terms: Sequence[Weighted], levels: Sequence[int]) -> None:
+        self._of_axis: list[list[Weighted]] = [[] for _ in levels]
         for weighted in terms:
             for axis in weighted.term.axes:
                 self._of_axis[axis].append(weighted)
+        kernel = sweep_kernel()
+        self._compiled = None
+        if kernel is not None:
+            of_axis = [[(each.term, each.factor) for each in own] for own in self._of_axis]
+            self._compiled = CompiledSweep(kernel, levels, of_axis)
 
     def front(self, damages: Sequence[Floats], start: Point) -> list[Point]:
         """Points for rising prices, each from where the one before ended; repetitions left out.
@@ -54,11 +60,19 @@ class Sweep:
             damages: per axis, of each level.
             start: the trained network.
         """
-        point, found = list(start), [start]
-        for price in np.geomspace(_CHEAPEST, _DEAREST, _PRICES):
-            self._descend(point, damages, float(price))
+        prices = np.geomspace(_CHEAPEST, _DEAREST, _PRICES)
+        if self._compiled is not None:
+            found = self._compiled.points(damages, prices, _ROUNDS, start)
+        else:
+            found = self._points(damages, prices, start)
+        return list(dict.fromkeys([start, *found]))
+
+    def _points(self, damages: Sequence[Floats], prices: Floats, start: Point) -> list[Point]:
+        point, found = list(start), []
+        for price in prices.tolist():
+            self._descend(point, damages, price)
             found.append(tuple(point))
-        return list(dict.fromkeys(found))
+        return found
 
     def _descend(self, point: list[int], damages: Sequence[Floats], price: float) -> None:
         for _ in range(_ROUNDS):
