@@ -14,7 +14,7 @@ export GOMP_SPINCOUNT ?= 0
 export MALLOC_MMAP_MAX_ ?= 0
 export MALLOC_TRIM_THRESHOLD_ ?= 8589934592
 
-.PHONY: demo test test-all check format bench-networks bench-engine bench-surgery bench-search bench-workers bench-order bench-prefix bench-gates bench-belief bench-strategies bench-papers clean
+.PHONY: demo test test-all check format bench-networks bench-engine bench-surgery bench-search bench-workers bench-order bench-prefix bench-gates bench-belief bench-strategies bench-suggest bench-papers clean
 
 demo: $(VENV)/installed
 	rm -rf runs/demo
@@ -52,6 +52,9 @@ bench-order: $(VENV)/installed
 
 bench-strategies: $(VENV)/installed
 	$(BIN)/python -m benchmarks.strategies $(ARGUMENTS)
+
+bench-suggest: $(VENV)/installed
+	$(BIN)/python -m benchmarks.suggest $(ARGUMENTS)
 
 bench-gates: $(VENV)/installed
 	$(BIN)/python -m benchmarks.gates $(ARGUMENTS)

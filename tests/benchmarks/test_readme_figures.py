@@ -61,6 +61,9 @@ def test_the_table_of_speed_is_the_records() -> None:
         strategies[f"spikformer-{name}: times fewer images"] for name in ("digits", "cifar10")
     )
     assert f"| {digits:.1f} and {pair:.1f} times fewer |" in shown
+    known = [row for row in record("suggest")["rows"] if row["strategy"] == "joint"]
+    assert (known[-1]["axes"], known[-1]["evaluations"]) == (100, 10_000)
+    assert f"| {known[-1]['milliseconds_so_far']:.0f} ms | `make bench-suggest` |" in shown
     images = record("order")["summary"]
     learned, before = images["median images: learned"], images["median images: independent draws"]
     assert f"| {learned:.0f}, not {before:.0f} |" in shown
