@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from simulated import SPACES, SimulatedEvaluator
+from simulated_search import Setup
 
 from spikefront.evaluators.evaluation import Evaluation, Stage, State
 from spikefront.evaluators.paired_answers import PairedAnswers
 from spikefront.search.strategies.joint.belief import believed_drops
+from spikefront.search.strategies.joint.strategy import Joint
 from spikefront.spaces import Candidate
 
 
@@ -65,3 +71,32 @@ class TestBelief:
         assert believed_drops([*found, partial], [True] * 7)[-1] == 0.07
         few = [*found[:5], partial]
         assert believed_drops(few, [True] * 6).tolist() == [e.measures["drop"] for e in few]
+
+
+def test_of_thousands_everything_is_fitted_now_and_then_and_the_outcome_knows_all():
+    """From 800 on after every second; what came since then, and was lucky, is not believed."""
+    space, rng = SPACES[-1], np.random.default_rng(0)
+    draw = random.Random(0)
+    strategy = Setup(strategy="joint", evaluator=SimulatedEvaluator(max_drop=0.02)).make_strategy()
+    assert isinstance(strategy, Joint)
+    fits: list[int] = []
+    error = np.sqrt((1 / 6) / 2000)
+    known: list[Evaluation] = []
+    for number in range(1201):
+        lucky = number == 1200
+        truth = 0.019 if lucky else 0.03 * draw.random()
+        drop = truth - 2 * error if lucky else truth + rng.normal(0, error)
+        made = TestBelief.measured(0.7 + 3 * truth, drop, rng)
+        candidate = space.sample(draw)
+        measures = {**made.measures, "bytes": 1.0 if lucky else 2.0, "kl": 0.1}
+        known.append(replace(made, candidate=candidate, measures=measures, audited=True))
+        strategy.learn(known[-1])
+        fits.append(strategy._fitted)
+    assert fits[:399] == list(range(1, 400))
+    assert len(set(fits[1000:])) == pytest.approx(100, abs=20)
+    assert fits[-1] < 1201
+    outcome = strategy.outcome()
+    assert outcome is not None and outcome["chosen"] == known[-1].key
+    (expected,) = believed_drops(known, [True] * len(known))[-1:]
+    assert outcome["believed_drop"] == pytest.approx(expected)
+    assert outcome["believed_drop"] > known[-1].measures["drop"] + error

@@ -58,7 +58,7 @@ _FAIR = 4
 """Every so many suggestions one is asked all search images."""
 _EACH = 8
 """Probes for one candidate, as long as there are any: they take as many images."""
-_SHARE = 400
+_REFIT = 400
 """Everything is fitted anew whenever one more in so many is known: a fit to 10,000 takes 0.3 s."""
 _MISSES = 4
 """Parents that just miss a limit, at most: what is left of them may keep it."""
@@ -140,10 +140,10 @@ class Joint(Strategy):
         self._notable.append(known)
         if "drop" in evaluation.measures:
             self._believed[point] = evaluation.measures["drop"]
-        if len(self._known) - self._fitted < len(self._known) // _SHARE:
+        if len(self._known) - self._fitted < len(self._known) // _REFIT:
             return
         self._fitted = len(self._known)
-        self._believe()
+        self._believed = self._beliefs()
         if self._model is not None:
             self._fit(self._model)
 
@@ -160,21 +160,20 @@ class Joint(Strategy):
         if limit is None:
             return None
         luck = 0.0 if model is None else model.luck
+        # Afresh: of what came since the last fit a plan knows no more than what was measured.
+        believed = self._beliefs()
         good = [known for known in self._known if known.evaluation.feasible]
-        kept = [known for known in good if self._believed[known.point] - luck <= limit]
-        chosen = min(kept, key=self._by_size, default=None)
+        kept = [known for known in good if believed[known.point] - luck <= limit]
+        chosen = min(kept, key=lambda k: (_bytes(k), believed[k.point], k.point), default=None)
         if chosen is None:
-            chosen = min(good, key=lambda k: (self._believed[k.point], k.point), default=None)
+            chosen = min(good, key=lambda k: (believed[k.point], k.point), default=None)
         return {
             "chosen": None if chosen is None else chosen.evaluation.key,
             "met": chosen is not None,
             "finished": self._prepared,
-            "believed_drop": None if chosen is None else self._believed[chosen.point] - luck,
+            "believed_drop": None if chosen is None else believed[chosen.point] - luck,
             "luck": luck,
         }
-
-    def _by_size(self, known: _Known) -> tuple[float, float, Point]:
-        return known.evaluation.measures["bytes"], self._believed[known.point], known.point
 
     def _next(self, index: int) -> tuple[Point, Checks | None] | None:
         """The next point and how it is evaluated; None: the search's own way, or nothing yet."""
@@ -284,11 +283,12 @@ class Joint(Strategy):
             if self._parent.get(name) and measures.get(name):
                 self._costs.note(point, axis, name, measures[name] / self._parent[name])
 
-    def _believe(self) -> None:
+    def _beliefs(self) -> dict[Point, float]:
+        """What every measured candidate is believed to lose."""
         judged = [known for known in self._known if "drop" in known.evaluation.measures]
         fair = [known.fair for known in judged]
         believed = believed_drops([known.evaluation for known in judged], fair).tolist()
-        self._believed = {k.point: drop for k, drop in zip(judged, believed, strict=True)}
+        return {k.point: drop for k, drop in zip(judged, believed, strict=True)}
 
     def _fit(self, model: PlanModel) -> None:
         measured = [known for known in self._known if "kl" in known.evaluation.measures]
@@ -360,9 +360,11 @@ class Joint(Strategy):
         return np.array([_WORST if o.name == ACCURACY else 1.0 for o in self._task.objectives])
 
 
+def _bytes(known: _Known) -> float:
+    return known.evaluation.measures["bytes"]
+
+
 def _misses(known: Sequence[_Known]) -> list[_Known]:
     """Those that just miss a limit, the nearest first."""
     missed = [each for each in known if not each.evaluation.feasible]
-    return heapq.nsmallest(
-        _MISSES, missed, lambda k: (k.evaluation.violation, k.evaluation.measures["bytes"], k.point)
-    )
+    return heapq.nsmallest(_MISSES, missed, lambda k: (k.evaluation.violation, _bytes(k), k.point))
