@@ -14,7 +14,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="folder of the run, e.g. runs/demo")
     parser.add_argument("--workers", type=int, help="number of workers")
     parser.add_argument(
-        "--candidates", type=int, help="raise the budget to so many, whatever patience"
+        "--candidates", type=int, help="raise the budget to so many; patience no longer ends it"
     )
 
 
